@@ -1,0 +1,46 @@
+# One line each. `make demo` and `make test` need nothing but Python 3.11 and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+LOCK ?= requirements.lock
+VENV := .venv
+UV := $(VENV)/bin/uv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# torch: the CPU build, from PIP_FIND_LINKS where that is set, else from PyTorch's own index. GPU: make LOCK=... TORCH_BACKEND=auto
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+else
+export UV_TORCH_BACKEND := $(or $(TORCH_BACKEND),cpu)
+endif
+
+.PHONY: help env demo test up down lint lock clean
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+env: $(VENV)/installed ## the environment, from the lock, in .venv
+$(VENV)/installed: $(LOCK) pyproject.toml
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Luthier needs Python 3.11: install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK))
+	$(UV) pip sync --quiet --python $(VENV)/bin/python --require-hashes $(LOCK)
+	$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: env ## the default, from raw data to a reviewed model, through Airflow
+	luthier demo
+
+test: env ## every test that needs no outside service
+	python -m pytest
+
+up: env ## start Airflow and MLflow on 127.0.0.1 and print where they are
+	luthier up
+
+down: env ## stop them
+	luthier down
+
+lint: env ## the linter and strict type checking
+	ruff check . && mypy
+
+lock: env ## pin every dependency again, with hashes
+	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean: down ## remove the environment and every state of this checkout
+	rm -rf $(VENV) .airflow .luthier mlflow.db* mlruns

@@ -1,0 +1,1 @@
+"""What the pipeline is fed: sources, records, expectations, splits and leaks."""

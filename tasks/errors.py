@@ -1,0 +1,37 @@
+"""Errors that a user can cause: one sentence that says what is wrong, where, what is allowed and what to do.
+
+`tasks/step.py` prints them without a traceback and exits non-zero. Anything else that escapes is a bug of ours
+and keeps its traceback.
+"""
+
+
+class LuthierError(Exception):
+    """Something the user can mend; the message is the whole of what they are shown."""
+
+
+class ParamsError(LuthierError):
+    """params.yaml holds a value that is missing, unknown or out of range."""
+
+
+class SourceError(LuthierError):
+    """A source or base model is not there, has other bytes than pinned, or lacks a column."""
+
+
+class DataError(LuthierError):
+    """The records may not be used as they are."""
+
+
+class LeakError(LuthierError):
+    """Something from the test or dev split, or from a benchmark, stands in the training examples."""
+
+
+class TrainingError(LuthierError):
+    """Training would be, or became, wrong."""
+
+
+class ContractError(LuthierError):
+    """A model would be prompted in another way than it was trained with."""
+
+
+class TrackingError(LuthierError):
+    """MLflow cannot be reached or refuses."""

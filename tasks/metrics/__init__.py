@@ -1,0 +1,1 @@
+"""Numbers over predictions: overlap, choices, and the statistics that compare them."""

@@ -1,0 +1,1 @@
+"""The language model: load, encode, batch, fit, generate, choose."""

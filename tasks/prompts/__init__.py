@@ -1,0 +1,1 @@
+"""Wording as data: templates, and the contract that ships with the weights."""

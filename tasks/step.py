@@ -1,0 +1,113 @@
+"""What every step's command line shares: typed arguments in, one-sentence errors out, its cost written down.
+
+    if __name__ == "__main__":
+        run(main)
+
+Arguments and their help come from `main`'s signature and docstring (typer). A step that is interrupted exits
+with 130 (Ctrl-C) or 75 (SIGTERM, "try again"), never with 0.
+"""
+
+import errno
+import functools
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import psutil
+import typer
+
+from tasks.errors import LuthierError
+
+COSTS = Path(".luthier/steps.jsonl")  # outside DVC: a cost is of one run, not of a result
+EX_TEMPFAIL = 75
+EX_IOERR = 74
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: whoever runs us wants the step to end now."""
+
+
+def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _fail(message: str) -> None:
+    print(f"luthier: {message}", file=sys.stderr, flush=True)
+
+
+def _explain_os_error(error: OSError) -> str | None:
+    where = f" while writing {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        free_mb = psutil.disk_usage(os.fspath(Path.cwd())).free / 1e6
+        return (
+            f"the disk is full{where} ({free_mb:,.0f} MB free here). Nothing of this step is kept as finished: "
+            "make room (e.g. 'dvc gc -w') and run it again."
+        )
+    if error.errno == errno.EFBIG:
+        return f"a file grew over this shell's size limit{where}: raise 'ulimit -f' and run the step again."
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return f"{error.strerror}: {error.filename}. Run the steps in order: dvc repro."
+    return None
+
+
+def exit_status(call: Callable[[], object], name: str) -> int:
+    """Run `call`; return 0, or print one sentence and return what the process should exit with."""
+    try:
+        call()
+    except LuthierError as error:
+        _fail(f"{name}: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _fail(f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command goes on from here.")
+        return 130
+    except Terminated:
+        _fail(f"{name}: stopped by SIGTERM. Nothing of this step is kept as finished; the same command goes on from here.")
+        return EX_TEMPFAIL
+    except OSError as error:
+        sentence = _explain_os_error(error)
+        if sentence is None:
+            raise
+        _fail(f"{name}: {sentence}")
+        return EX_IOERR
+    return 0
+
+
+def _record_cost(name: str, status: int) -> None:
+    """Append wall seconds since the process started (imports included) and its peak resident memory in MB."""
+    started = psutil.Process().create_time()
+    row = {
+        "step": name,
+        "started": started,
+        "seconds": round(time.time() - started, 1),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "exit": status,
+    }
+    COSTS.parent.mkdir(exist_ok=True)
+    with COSTS.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def run(main: Callable[..., None]) -> None:
+    """Make `main` this process's command line and run it."""
+    name = (main.__module__ if main.__module__ != "__main__" else Path(sys.argv[0]).stem).rpartition(".")[2]
+
+    @functools.wraps(main)
+    def guarded(*args: object, **kwargs: object) -> None:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+        status = exit_status(lambda: main(*args, **kwargs), name)
+        try:
+            _record_cost(name, status)
+        except OSError as error:
+            _fail(f"{name}: could not note its cost in {COSTS}: {error.strerror}")
+            status = status or EX_IOERR
+        raise typer.Exit(status)
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(guarded)
+    app()
