@@ -39,7 +39,8 @@ down: env ## stop them
 lint: env ## the linter and strict type checking
 	ruff check . && mypy
 
-lock: env ## pin every dependency again, with hashes
+lock: ## pin every dependency again, with hashes
+	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }
 	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: down ## remove the environment and every state of this checkout

@@ -1,0 +1,187 @@
+"""`luthier demo`: the default, from raw data to a reviewed model, run by Airflow and followed here.
+
+It starts what it needs of Airflow and ends that again; what `luthier up` had started stays. The steps run as
+tasks of the DAG `finetune_pipeline`, then of `promote_model`, which the registered candidate starts.
+"""
+
+import json
+import signal
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from tasks import services
+from tasks.orchestrator import USER, Airflow, ServiceError, password
+from tasks.report.summary import print_summary
+
+NEEDED = ("api-server", "scheduler", "dag-processor")
+POLL_S = 2
+PLAIN_S = 15  # between two progress lines where the output is no terminal
+Task = dict[str, Any]
+
+
+def demo(root: Path) -> int:
+    """Run the whole pipeline under Airflow; return the exit status (0, 1 a task failed, 130 interrupted)."""
+    root = root.resolve()
+    screen = Screen()
+    for signum in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: nothing is left running
+        signal.signal(signum, signal.default_int_handler)
+    started: list[str] = []
+    try:
+        started = services.up(root, NEEDED, screen.line)
+        url = services.status(root)["api-server"].url
+        with Airflow(url, password(root)) as airflow:
+            screen.line(f"Airflow runs at {url} (user {USER}, password in .airflow/passwords.json)")
+            return _run(airflow, root, screen)
+    except KeyboardInterrupt:
+        screen.line("Stopped. Finished steps are kept: 'make demo' goes on from here.")
+        return 130
+    finally:
+        screen.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave services behind
+        if started:
+            services.down(root, started)
+
+
+def _run(airflow: Airflow, root: Path, screen: "Screen") -> int:
+    """Trigger the pipeline, follow it and what it starts, and print the summary."""
+    since = time.time()
+    dags = ("finetune_pipeline", "promote_model")
+    for dag_id in dags:
+        _await_dag(airflow, dag_id)
+        airflow.unpause(dag_id)
+    runs = [(dags[0], airflow.trigger(dags[0]))]
+    for dag_id, run_id in runs:
+        if follow(airflow, root, dag_id, run_id, screen) != "success":
+            return 1
+        runs += _started_by(airflow, dag_id, run_id) if dag_id == dags[0] else []
+    screen.close()
+    if len(runs) == 1:
+        screen.line("promote_model was not started within a minute: trigger it in Airflow ('make up').")
+        return 1
+    print_summary(root, since)
+    return 0
+
+
+def _await_dag(airflow: Airflow, dag_id: str) -> None:
+    """Wait until Airflow has read the DAG's file."""
+    deadline = time.monotonic() + 90
+    while not airflow.known(dag_id):
+        if errors := airflow.import_errors():
+            raise ServiceError("Airflow cannot read a DAG file: " + "; ".join(errors))
+        if time.monotonic() > deadline:
+            raise ServiceError(f"Airflow found no DAG '{dag_id}': see .luthier/logs/dag-processor.log.")
+        time.sleep(0.5)
+
+
+def _started_by(airflow: Airflow, dag_id: str, run_id: str) -> list[tuple[str, str]]:
+    """The runs that this run's candidate started; the scheduler takes a few seconds to start them."""
+    deadline = time.monotonic() + 60
+    while not (runs := airflow.triggered_by(dag_id, run_id)) and time.monotonic() < deadline:
+        time.sleep(1)
+    return runs
+
+
+def follow(airflow: Airflow, root: Path, dag_id: str, run_id: str, screen: "Screen") -> str:
+    """Show a run until it ends; return its state. On Ctrl-C it is marked failed, which ends its task."""
+    seen: dict[str, str] = {}
+    try:
+        while True:
+            state = airflow.state(dag_id, run_id)
+            tasks = airflow.tasks(dag_id, run_id)
+            for task in sorted(tasks, key=lambda task: task["start_date"] or "9"):
+                name, now = task["task_id"], task["state"]
+                if now in ("running", "success", "failed", "skipped") and seen.get(name) != now:
+                    seen[name] = now
+                    screen.task(name, now, _outcome(airflow, dag_id, run_id, task))
+            if state in ("success", "failed"):
+                return state
+            screen.progress(_progress(root, tasks) if seen else f"{dag_id}: {state}")
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        screen.line(f"Stopping {dag_id} ...")
+        airflow.stop(dag_id, run_id)
+        raise
+
+
+def _outcome(airflow: Airflow, dag_id: str, run_id: str, task: Task) -> str:
+    """What there is to say about a task's new state."""
+    if task["state"] == "running":
+        return ""
+    log = airflow.log(dag_id, run_id, task)
+    output = log[log.index("Output:") + 1 :] if "Output:" in log else log
+    exited = [number for number, line in enumerate(output) if line.startswith("Command exited with")]
+    output = output[: exited[-1]] if exited else output
+    if task["state"] == "failed":
+        where = f".airflow/logs/dag_id={dag_id}/run_id={run_id}/task_id={task['task_id']}/"
+        sentences = [line for line in output if line.startswith("luthier: ")][-1:]
+        return "\n".join([*sentences, f"The end of its log (all of it: {where}):", *output[-20:]])
+    if any("didn't change, skipping" in line for line in output):
+        return "unchanged"
+    took = duration(task["duration"] or 0)
+    return f"taken from the cache in {took}" if any("is cached - skipping run" in x for x in output) else took
+
+
+def _progress(root: Path, tasks: list[Task]) -> str:
+    """The running task with what it says of itself in .luthier/progress.json; empty between two tasks."""
+    running = next((task for task in tasks if task["state"] == "running"), None)
+    if running is None:
+        return ""
+    since = datetime.fromisoformat(running["start_date"]).timestamp()
+    text = f"{running['task_id']}  running for {duration(time.time() - since)}"
+    file = root / ".luthier/progress.json"
+    try:
+        written, report = file.stat().st_mtime, json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):  # none, or just being rewritten
+        return text
+    if written < since or report["step"] != running["task_id"]:
+        return text
+    left = f", {duration(report['seconds_left'])} left" if report["seconds_left"] is not None else ""
+    return f"{text}: {report['done']:.0f} of {report['total']} {report['unit']}{left}"
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 05 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class Screen:
+    """Where the demo is watched: a line that changes in a terminal, a line every PLAIN_S in a log file."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._said = time.monotonic()
+
+    def line(self, text: str) -> None:
+        """Print a line that stays, with the time of day."""
+        self._console.print(Text(f"{datetime.now().astimezone():%H:%M:%S}  {text}"))
+        self._said = time.monotonic()
+
+    def task(self, name: str, state: str, outcome: str) -> None:
+        """Print a task's new state."""
+        word = {"running": "started", "success": "done", "failed": "FAILED", "skipped": "skipped"}[state]
+        if state != "running" or not self._console.is_terminal:
+            self.line(f"{name:10} {word:8} {outcome}".rstrip())
+
+    def progress(self, text: str) -> None:
+        """Show how far the running task is."""
+        if self._console.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self._console, transient=True, refresh_per_second=2)
+                self._live.start()
+            self._live.update(Text(f"          {text}", style="cyan", no_wrap=True))
+        elif text and time.monotonic() - self._said >= PLAIN_S:
+            self.line(text)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

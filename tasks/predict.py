@@ -1,0 +1,138 @@
+"""5 predict: base and tuned model -> what each writes and which choice each makes.
+
+Input: models/base, models/tuned, the test examples, data/benchmarks, section `predict` of params.yaml. Output:
+predictions/base and predictions/tuned, each with generations.jsonl and choices.jsonl. The held-out examples are
+prompted under the prompt contract that the model was trained with; the general suites in the plain form that they
+are published with (`Answer:`), as their reference implementation does.
+
+    python -m tasks.predict models/base models/tuned data/examples/test.jsonl data/benchmarks predictions
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from tasks.data.files import Row, read_json, read_rows, staged, write_json, write_rows
+from tasks.data.questions import LETTERS, Question, read_flan_cot, read_options_jsonl
+from tasks.data.splits import rank
+from tasks.errors import ParamsError
+from tasks.model.choose import encode_option, score
+from tasks.model.encode import Tokenizer, contract_of, encode_prompt
+from tasks.model.generate import generate
+from tasks.model.load import Model, architecture, device, load_base, load_tokenizer, load_tuned, use_threads
+from tasks.params import Section, load
+from tasks.progress import Progress
+from tasks.prompts import contract as prompt_contract
+from tasks.prompts.contract import Contract
+from tasks.step import run
+
+
+class Suite(Section):
+    """Multiple-choice questions that both models answer."""
+
+    benchmark: str
+    """A name in fetch.benchmarks."""
+    by: Literal["letter", "text"]
+    """letter: compare the scores of the options' letters; text: of the options' texts, per byte."""
+    shots: int
+    """Solved questions before each question; 0 for none."""
+    shots_from: str | None
+    """The benchmark that they are taken from."""
+    questions: int
+    """How many, drawn by the seed."""
+
+
+class Predict(Section):
+    """What is asked of both models."""
+
+    seed: int
+    threads: int
+    """CPU threads; 0: all cores."""
+    batch_size: int
+    """Prompts generated at once."""
+    choice_batch_size: int
+    """Options scored at once."""
+    suites: dict[str, Suite]
+
+
+def ask(question: Question, by: str, answer: str = "") -> str:
+    """A question as the field prints it (lm-evaluation-harness's MMLU and PIQA)."""
+    if by == "text":
+        return f"Question: {question.question}\nAnswer:"
+    options = "\n".join(f"{LETTERS[at]}. {text}" for at, text in enumerate(question.options))
+    return f"{question.question}\n{options}\nAnswer:{answer}"
+
+
+def read_questions(folder: Path, name: str) -> list[Question]:
+    """All questions of one fetched benchmark."""
+    sources = read_json(folder / "manifest.json")["sources"]
+    if name not in sources:
+        raise ParamsError(f"params.yaml: predict.suites names '{name}', which is not in fetch.benchmarks: {', '.join(sources)}.")
+    files = sources[name]["files"]
+    return read_flan_cot(folder / name) if len(files) > 1 else read_options_jsonl(folder / name / files[0])
+
+
+def draw(questions: list[Question], count: int, seed: int) -> list[Question]:
+    """`count` questions, chosen by the seed and their ids alone."""
+    return sorted(questions, key=lambda question: rank(seed, "question", question.id))[:count]
+
+
+def answer_suite(name: str, suite: Suite, benchmarks: Path, params: Predict, model: Model, tokenizer: Tokenizer, progress: Progress) -> list[Row]:
+    """Score every option of every question of a suite."""
+    drawn = draw(read_questions(benchmarks, suite.benchmark), suite.questions, params.seed)
+    shots = draw(read_questions(benchmarks, suite.shots_from), suite.shots, params.seed) if suite.shots_from else []
+    preamble = "".join(ask(shot, suite.by, f" {LETTERS[shot.answer]}") + "\n\n" for shot in shots)
+    kind = architecture(model)
+    options, owners = [], []
+    for question in drawn:
+        for at, text in enumerate(question.options):
+            continuation = f" {LETTERS[at]}" if suite.by == "letter" else f" {text}"
+            options.append(encode_option(tokenizer, preamble + ask(question, suite.by), continuation, kind))
+            owners.append(question)
+    per_question = len(options) / len(drawn)
+    scores = score(model, options, params.choice_batch_size, lambda done: progress.advance(done / per_question, name))
+    rows = []
+    for question in drawn:
+        own = [value for value, owner in zip(scores, owners, strict=True) if owner is question]
+        if suite.by == "text":
+            own = [value / len(text.encode()) for value, text in zip(own, question.options, strict=True)]
+        predicted = max(range(len(own)), key=own.__getitem__)
+        rows.append({
+            "suite": name, "shots": suite.shots, "id": f"{suite.benchmark}:{question.id}", "group": f"{suite.benchmark}:{question.id}",
+            "n_choices": len(own), "answer": question.answer, "predicted": predicted, "scores": [round(value, 6) for value in own],
+        })  # fmt: skip
+    return rows
+
+
+def write_answers(examples: list[Row], params: Predict, model: Model, tokenizer: Tokenizer, contract: Contract, progress: Progress) -> list[Row]:
+    """Generate an answer to every held-out example."""
+    prompts = [encode_prompt(tokenizer, row["input"], contract) for row in examples]
+    answers = generate(model, tokenizer, prompts, contract, params.batch_size, lambda done: progress.advance(done, "held-out examples"))
+    kept = ("id", "family", "template", "wording", "group", "input", "target")
+    return [
+        {**{key: row[key] for key in kept}, "output": answer.text, "output_tokens": answer.tokens, "finished": answer.finished}
+        for row, answer in zip(examples, answers, strict=True)
+    ]
+
+
+def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Path) -> None:
+    """Let the base and the tuned model answer the held-out examples and the general suites."""
+    params = load("predict", Predict)
+    use_threads(params.threads)
+    tokenizer = load_tokenizer(tuned)
+    contract = prompt_contract.read(tuned)
+    examples = read_rows(test)
+    total = 2 * (len(examples) + sum(suite.questions for suite in params.suites.values()))
+    progress = Progress("predict", total, "answers")
+    with staged(predictions) as folder:
+        for name in ("base", "tuned"):
+            model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
+            now = contract_of(tokenizer, architecture(model), contract.max_prompt_tokens, contract.max_new_tokens)
+            prompt_contract.require_equal(contract, now)
+            write_rows(folder / name / "generations.jsonl", write_answers(examples, params, model, tokenizer, contract, progress))
+            choices = [row for suite_name, suite in params.suites.items() for row in answer_suite(suite_name, suite, benchmarks, params, model, tokenizer, progress)]
+            write_rows(folder / name / "choices.jsonl", choices)
+        write_json(folder / "contract.json", {"sha256": prompt_contract.digest(contract), **contract.model_dump()})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,75 @@
+"""The prompt contract: how a model was prompted in training, kept beside its weights.
+
+predict and the served model build the same description from what they are about to do, and refuse when anything
+differs: a changed chat template or one more space moves scores by points without any error.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from tasks.data.files import read_json, write_json
+from tasks.errors import ContractError
+from tasks.params import Section
+
+NAME = "prompt_contract.json"
+
+
+class Contract(Section):
+    """Everything that decides which token ids a prompt becomes, and how the answer is written."""
+
+    architecture: Literal["causal", "seq2seq"]
+    format: Literal["chat", "plain"]
+    """chat: the tokenizer's chat template, one user turn; plain: the text and an empty line."""
+    chat_template_sha256: str | None
+    end_token_id: int
+    """Ends every answer, in training and in generation."""
+    pad_token_id: int
+    vocabulary: int
+    """Token ids are below this."""
+    templates_sha256: str
+    """Of the template library's files."""
+    max_prompt_tokens: int
+    max_new_tokens: int
+    golden_ids: list[int]
+    """What a fixed probe text becomes: catches any change that the other fields do not name."""
+
+
+def digest(contract: Contract) -> str:
+    """Hex sha256 of a contract; equal contracts have equal digests."""
+    return hashlib.sha256(json.dumps(contract.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
+def write(contract: Contract, folder: Path) -> None:
+    """Put the contract beside the weights in `folder`."""
+    write_json(folder / NAME, contract.model_dump())
+
+
+def read(folder: Path) -> Contract:
+    """The contract beside the weights in `folder`.
+
+    Raises:
+        ContractError: there is none, or it is not one.
+    """
+    try:
+        return Contract.model_validate(read_json(folder / NAME))
+    except FileNotFoundError:
+        raise ContractError(f"{folder} has no {NAME}: it was not trained by Luthier; run finetune.") from None
+    except ValueError as error:
+        raise ContractError(f"{folder / NAME} is damaged ({' '.join(str(error).split())}): run finetune again.") from None
+
+
+def require_equal(trained: Contract, now: Contract) -> None:
+    """Refuse to prompt a model in another way than it was trained with.
+
+    Raises:
+        ContractError: naming each difference.
+    """
+    before, after = trained.model_dump(), now.model_dump()
+    differences = [f"{key}: trained with {before[key]}, now {after[key]}" for key in before if before[key] != after[key]]
+    if differences:
+        raise ContractError(
+            "the prompt contract differs from the one that the model was trained with: "
+            + "; ".join(differences) + ". Restore it, or run finetune again."
+        )  # fmt: skip

@@ -1,0 +1,140 @@
+"""7 register: the tuned model and all that speaks for it -> a version in MLflow, alias `challenger`.
+
+In:  what the stages of dvc.yaml wrote. Out: the training's MLflow run, completed with its evidence, and one
+version of the registered model for this content: run twice, it finds the version that it made before.
+Not a DVC stage, because it changes a registry; so it reads the paths out of dvc.yaml.
+
+    python -m tasks.register
+"""
+
+import hashlib
+import json
+import tempfile
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.data.files import read_json, read_rows, sha256_of
+from tasks.lineage import circumstances
+from tasks.model.served import assemble
+from tasks.params import PARAMS, Section, load
+from tasks.prompts.templates import load_family
+from tasks.report.version import describe, numbers
+from tasks.step import COSTS, run
+from tasks.tracking import check
+from tasks.tracking.evidence import TRAINED_AS, add_files, add_metrics, training_run
+from tasks.tracking.models import Package, add_model
+from tasks.tracking.registry import IDENTITY, Version, add_version, find_version, page, set_alias
+from tasks.wiring import LOCK, Outputs, outputs
+
+SERVED_WITH = ("mlflow", "torch", "transformers", "peft", "pandas", "pydantic", "pyyaml", "typer", "psutil")
+
+
+class Register(Section):
+    """What a version is made of."""
+
+    model: str
+    """The registered model's name in MLflow."""
+
+
+def digests(out: Outputs) -> dict[str, str]:
+    """The chain from raw data to metrics, as tags; a tuned model that needs no base has none."""
+    return {
+        "luthier.data.raw": sha256_of(out["fetch/raw"] / "manifest.json"),
+        "luthier.data.valid": sha256_of(out["validate/valid"]),
+        "luthier.data.examples": sha256_of(out["expand/examples"]),
+        "luthier.data.test": sha256_of(out["expand/examples"] / "test.jsonl"),
+        "luthier.leaks": sha256_of(out["expand/leaks.json"]),
+        "luthier.weights.base": sha256_of(out["fetch/base"]) if is_adapter(out) else "not needed",
+        "luthier.weights.tuned": sha256_of(out["finetune/tuned"]),
+        "luthier.predictions": _sha256([sha256_of(out[f"predict/{model}"]) for model in ("base", "tuned")]),
+        "luthier.metrics": sha256_of(out["evaluate/metrics.json"]),
+    }
+
+
+def is_adapter(out: Outputs) -> bool:
+    """Whether the tuned model needs its base."""
+    return (out["finetune/tuned"] / "adapter_config.json").is_file()
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def costs(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Seconds and peak memory of each step's last run that ended well."""
+    last = {row["step"]: row for row in rows if row["exit"] == 0}
+    return {f"cost.{step}.{unit}": row[unit] for step, row in last.items() for unit in ("seconds", "peak_mb")}
+
+
+def evidence(out: Outputs, folder: str) -> dict[Path, str]:
+    """The files that speak for the model, each with the artifact folder it goes to."""
+    reports = ["evaluate/metrics.json", "evaluate/cards.json", "evaluate/report.html", "expand/leaks.json"]
+    reports += ["validate/validation.json", "finetune/training.jsonl"]
+    files = {out[name]: folder for name in reports} | {PARAMS: folder}
+    files |= {LOCK: folder} if LOCK.exists() else {}  # a pipeline that was run without DVC has none
+    return files | {out[f"predict/{model}"]: f"{folder}/predictions" for model in ("base", "tuned")}
+
+
+def package(out: Outputs, folder: Path, chain: dict[str, str]) -> Package:
+    """The model as it is served, put together in `folder`."""
+    mixture = yaml.safe_load(PARAMS.read_text())["expand"]["mixture"]
+    constants = {mix["family"]: mix["constants"] for mix in mixture}
+    fields = {name for family, own in constants.items() for name in set(load_family(family).fields) - set(own)}
+    first = mixture[0]
+    row = read_rows(out["validate/valid"] / f"{first['source']}.jsonl")[0]
+    example = {field: str(row[first["fields"][field]]) for field in load_family(first["family"]).fields}
+    assemble(folder, out["fetch/base"] if is_adapter(out) else None, out["finetune/tuned"], constants)
+    return Package(
+        data=folder,
+        loader="tasks.model.served",
+        code=Path(__file__).parent,
+        inputs=("family", "prompt", *sorted(fields)),
+        output="output",
+        example={"family": first["family"], **example},
+        requirements=tuple(f"{name}=={installed(name).partition('+')[0]}" for name in SERVED_WITH),
+        metadata={key: sha for key, sha in chain.items() if key.startswith(("luthier.data.", "luthier.weights."))},
+    )
+
+
+def make_version(name: str, out: Outputs, chain: dict[str, str], identity: str) -> Version:
+    """Complete the training's run, log the model and make it a version with its evidence."""
+    trained = read_json(out["finetune/training_run.json"])
+    params = yaml.safe_load(PARAMS.read_text())
+    facts = chain | circumstances()
+    data = {key.removeprefix("luthier.data."): sha for key, sha in chain.items() if ".data." in key}
+    log = read_rows(out["finetune/training.jsonl"])
+    run_id = training_run(trained["run_id"], params["finetune"], facts, data, log)
+    where = f"evidence/{identity[:12]}"
+    add_files(run_id, evidence(out, where))
+    with tempfile.TemporaryDirectory(dir=out["finetune/tuned"].parent, prefix=".served-") as folder:
+        served = package(out, Path(folder) / "data", chain)
+        code = [sha256_of(file) for file in sorted(served.code.rglob("*.py"))]
+        weights = [chain["luthier.weights.base"], chain["luthier.weights.tuned"]]
+        model_id = add_model(run_id, name, served, _sha256([weights, code]))
+    results, cards = read_json(out["evaluate/metrics.json"]), read_json(out["evaluate/cards.json"])
+    spent = costs(read_rows(COSTS)) if COSTS.exists() else {}
+    add_metrics(run_id, model_id, numbers(results) | spent)
+    text = describe(results, cards["sentence"], facts, served.example)
+    tags = facts | {IDENTITY: identity, "luthier.evidence": where, TRAINED_AS: trained["run_id"]}
+    return add_version(name, run_id, model_id, text, tags)
+
+
+def main() -> None:
+    """Register what the pipeline made and call it the challenger."""
+    params = load("register", Register)
+    out = outputs()
+    check()
+    chain = digests(out)
+    identity = _sha256(chain)
+    found = find_version(params.model, identity)
+    version = found or make_version(params.model, out, chain, identity)
+    set_alias("challenger", version)
+    told = "was registered before" if found else "is registered"
+    print(f"{version.uri} {told} and is the challenger. {page(version)}")
+
+
+if __name__ == "__main__":
+    run(main)

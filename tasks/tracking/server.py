@@ -1,0 +1,157 @@
+"""Where MLflow is and whether it answers.
+
+The server that MLFLOW_TRACKING_URI names, else `mlflow.db` (sqlite) with `mlruns` beside it, in the working
+directory. mlflow takes 3 to 8 s to import: the first call that needs it does, after a probe of the address.
+Truth: mlflow 3.17, `mlflow/store/db/utils.py` and `mlflow/utils/rest_utils.py`.
+"""
+
+import functools
+import os
+import re
+import socket
+import sqlite3
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tasks.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "luthier"
+PROBE_S = 5.0
+# MLflow's own bounds (120 s a request, 7 retries) take minutes to tell of an outage. What is exported wins.
+SWITCHES = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "6",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what it refuses is told once, by TrackingError
+}
+UPLOAD_TIMEOUT_S = "600"
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def address() -> str:
+    """The tracking URI in use, absolute."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def check() -> None:
+    """Make sure that MLflow answers and takes what we write; a step calls this before it spends any time.
+
+    Raises:
+        TrackingError: it does not: told at once, or within 30 s where something accepts and never answers.
+    """
+    experiment()
+
+
+def client() -> "MlflowClient":
+    """The client of `address()`, connected once.
+
+    Raises:
+        TrackingError: nothing answers there.
+    """
+    return _connect(address())
+
+
+@functools.cache
+def _connect(uri: str) -> "MlflowClient":
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+    _probe(uri)
+    with refusals():
+        from mlflow import MlflowClient  # noqa: PLC0415
+
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _probe(uri: str) -> None:
+    """Ask before mlflow does: it tries a database that cannot be opened again for most of an hour."""
+    where = urlsplit(uri)
+    scheme = where.scheme.partition("+")[0]
+    try:
+        if scheme == "sqlite":
+            with closing(sqlite3.connect(_file_of(uri), timeout=20)) as database:
+                database.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not block each other
+        elif where.hostname and scheme in PORTS:
+            with socket.create_connection((where.hostname, where.port or PORTS[scheme]), timeout=PROBE_S):
+                pass
+            if scheme.startswith("http"):
+                _ask_health(uri)
+    except (OSError, ValueError, sqlite3.Error) as error:
+        raise TrackingError(
+            f"MLflow at {shown(uri)} does not answer ({error}). Start it with 'luthier up', mend "
+            "MLFLOW_TRACKING_URI, or unset it to keep track in mlflow.db here."
+        ) from None
+
+
+def _ask_health(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_S):  # noqa: S310  http(s) only
+            pass
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:  # 401 or 404 is an answer: what it means is for mlflow to say
+            raise
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ssl.SSLError):  # mlflow has certificate settings of its own
+            raise
+
+
+def _file_of(uri: str) -> Path:
+    return Path(uri.partition(":///")[2])
+
+
+def shown(text: str) -> str:
+    """The text with the login inside any URL hidden."""
+    return LOGIN_IN_URL.sub("(hidden)", text)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what MLflow, or the database under it, raises into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        # By name: importing mlflow's classes here would cost its seconds before the probe has spoken.
+        if not {kind.__module__.split(".")[0] for kind in type(error).__mro__} & {"mlflow", "sqlalchemy"}:
+            raise
+        told = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrackingError(f"MLflow at {shown(address())} refuses: {shown(told)[:500]}") from error
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Long requests as long as this lasts: a server answers an upload once it has stored the last byte."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    before = os.environ[name]
+    os.environ[name] = UPLOAD_TIMEOUT_S
+    try:
+        yield
+    finally:
+        os.environ[name] = before
+
+
+def experiment() -> str:
+    """Id of the experiment 'luthier', created if it is not there."""
+    mlflow_client, uri = client(), address()
+    # mlflow would put a sqlite store's artifacts into whatever directory it is called from.
+    artifacts = (_file_of(uri).resolve().parent / "mlruns").as_uri() if uri.startswith("sqlite") else None
+    with refusals():
+        found = mlflow_client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        try:
+            return mlflow_client.create_experiment(EXPERIMENT, artifacts)
+        except Exception:  # another process was first
+            found = mlflow_client.get_experiment_by_name(EXPERIMENT)
+            if found is None:
+                raise
+            return str(found.experiment_id)

@@ -1,0 +1,117 @@
+"""tasks/register: one version per content, with its evidence, that answers a raw record from anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks import lineage, register
+from tasks.data.files import write_rows
+from tasks.errors import DataError
+from tasks.tracking import registry, server
+from tasks.wiring import outputs
+from tests.trained import write_project, write_scores
+
+ASK = """
+import json, sys, mlflow
+model = mlflow.pyfunc.load_model("models:/luthier@challenger")
+answers = [model.predict(json.loads(line)) for line in sys.stdin]
+print(json.dumps([answer["output"].tolist() for answer in answers]))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registered project; tests of this module share it and its store."""
+    root = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        write_project(root)
+        cost = {"step": "finetune", "seconds": 9.5, "peak_mb": 700, "exit": 0}
+        write_rows(root / ".luthier/steps.jsonl", [cost])
+        register.main()
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def _versions() -> int:
+    return len(server.client().search_model_versions("name = 'luthier'"))
+
+
+def test_registering_twice_makes_one_version(capsys: pytest.CaptureFixture[str]) -> None:
+    register.main()
+    assert _versions() == 1
+    assert "was registered before and is the challenger" in capsys.readouterr().out
+
+
+def test_another_evaluation_of_the_same_weights_is_a_version_that_shares_the_model(project: Path) -> None:
+    first = registry.get_version("luthier", "challenger")
+    write_scores(project, 0.3, 0.55)
+    register.main()
+    second = registry.get_version("luthier", "challenger")
+    write_scores(project, 0.3, 0.6)
+    register.main()
+    assert first and second
+    assert (first.number, second.number) == (1, 2)
+    assert registry.get_version("luthier", "challenger") == first
+    models = {server.client().get_model_version("luthier", str(number)).model_id for number in (1, 2)}
+    assert len(models) == 1
+
+
+def test_the_run_holds_the_training_and_its_evidence() -> None:
+    version = registry.get_version("luthier", "1")
+    assert version is not None
+    found = server.client().get_run(version.run_id)
+    assert found.data.tags["luthier.trained_as"] == "f" * 32
+    assert "hf_very_secret" not in found.data.params.values()
+    assert len(server.client().get_metric_history(version.run_id, "loss")) == 24
+    assert found.data.metrics["cost.finetune.seconds"] == 9.5
+    assert found.data.metrics["summarise.rouge1.tuned"] > found.data.metrics["summarise.rouge1.base"]
+    listed = server.client().list_artifacts(version.run_id, version.tags["luthier.evidence"])
+    names = {Path(file.path).name for file in listed}
+    assert names >= {"metrics.json", "cards.json", "report.html", "leaks.json", "params.yaml", "predictions"}
+
+
+def test_the_page_of_a_version_shows_verdict_table_and_origin() -> None:
+    shown = server.client().get_model_version("luthier", "1").description
+    assert "| summarise rouge1 |" in shown
+    assert "ROUGE-1" in shown.splitlines()[0]
+    assert "git checkout" in shown
+
+
+def test_lineage_names_every_link(capsys: pytest.CaptureFixture[str]) -> None:
+    lineage.main("models:/luthier@challenger")
+    told = capsys.readouterr().out
+    assert all(link in told for link in lineage.CHAIN.values())
+    assert len([line for line in told.splitlines() if len(line.split()[-1]) == 64]) == 8
+
+
+def test_a_served_model_answers_raw_records_from_another_directory(project: Path, tmp_path: Path) -> None:
+    asked = [
+        [{"family": "summarise", "document": "Police look for witnesses."}, {"prompt": "Say something."}],
+        [{"family": "section", "dialogue": "Where does it hurt?"}],
+    ]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        input="\n".join(json.dumps(records) for records in asked),
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=environment,
+    )  # fmt: skip
+    answers = json.loads(done.stdout.splitlines()[-1])
+    assert [len(answer) for answer in answers] == [2, 1]
+    assert all(isinstance(text, str) for answer in answers for text in answer)
+
+
+def test_a_stage_without_an_output_that_is_needed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages: {fetch: {outs: [data/raw]}}")
+    with pytest.raises(DataError, match="no output 'finetune/tuned'"):
+        outputs(tmp_path / "dvc.yaml")["finetune/tuned"]

@@ -1,0 +1,168 @@
+"""tasks/tracking: where runs go, what they hold, and how an outage is told."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks import tracking
+from tasks.errors import TrackingError
+from tasks.tracking import evidence, runs, server
+
+LIMIT_S = 30
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def mute_server() -> Iterator[str]:
+    """Something that accepts connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(16)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def _losses(run_id: str) -> list[float]:
+    return [point.value for point in server.client().get_metric_history(run_id, "loss")]
+
+
+def _told(uri: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, float]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    started = time.monotonic()
+    with pytest.raises(TrackingError) as caught:
+        tracking.check()
+    return str(caught.value), time.monotonic() - started
+
+
+def test_importing_tracking_does_not_import_mlflow() -> None:
+    code = "import sys, tasks.tracking.registry; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_server_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening
+        told, seconds = _told(f"http://127.0.0.1:{taken.getsockname()[1]}", monkeypatch)
+    assert seconds < 2
+    assert "does not answer" in told
+    assert "MLFLOW_TRACKING_URI" in told
+
+
+def test_a_server_that_hangs_is_told_within_30_s(mute_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, seconds = _told(mute_server, monkeypatch)
+    assert "timed out" in told
+    assert seconds < LIMIT_S
+
+
+def test_a_password_in_the_address_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, _ = _told("http://me:hunter2@127.0.0.1:9", monkeypatch)
+    assert "hunter2" not in told
+
+
+def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.db").write_text("not a database, but long enough to be taken for one" * 100)
+    told, seconds = _told(f"sqlite:///{tmp_path}/broken.db", monkeypatch)
+    assert "not a database" in told
+    assert seconds < 2
+
+
+def test_a_run_holds_params_metrics_over_time_and_digests(tmp_path: Path) -> None:
+    params = {"learning_rate": 0.1, "model": {"name": "tiny", "hf_token": "hf_abc", "max_new_tokens": 8}}
+    with tracking.start_run("finetune", params, {"family": "causal"}, {"train": "ab" * 32}) as run:
+        run.log({"loss": 2.0}, 1)
+        run.log({"loss": 1.0}, 2)
+    found = server.client().get_run(run.id)
+    assert found.info.status == "FINISHED"
+    assert found.data.params["model.max_new_tokens"] == "8"
+    assert "hf_abc" not in found.data.params.values()
+    assert found.data.tags["data.train"] == "ab" * 32
+    assert _losses(run.id) == [2.0, 1.0]
+    assert found.info.artifact_uri.startswith(f"file://{tmp_path}/mlruns/")
+    assert (tmp_path / "mlflow.db").is_file()
+
+
+@pytest.mark.parametrize(("raised", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+def test_a_run_that_breaks_off_says_how(raised: type[BaseException], status: str) -> None:
+    with pytest.raises(raised), tracking.start_run("finetune", {}, {}) as run:
+        raise raised
+    assert server.client().get_run(run.id).info.status == status
+
+
+def test_a_metric_that_is_not_finite_is_refused() -> None:
+    with pytest.raises(TrackingError, match="'loss' is nan at step 3"):
+        runs.Run("any").log({"loss": float("nan")}, 3)
+
+
+def test_a_secret_is_hidden_and_a_number_of_tokens_is_not() -> None:
+    flat = runs.flattened({"api_key": "k", "db": {"url": "s3://u:p@host/x"}, "max_tokens": 5})
+    assert flat == {"api_key": "(hidden)", "db.url": "s3://(hidden)@host/x", "max_tokens": "5"}
+
+
+def test_a_training_of_another_store_is_made_anew_once_and_says_so() -> None:
+    log = [{"step": 1, "steps": 2, "loss": 2.0}, {"step": 2, "steps": 2, "loss": 1.5, "dev_loss": 1.4}]
+    made = [evidence.training_run("a" * 32, {"rank": 8}, {}, {}, log) for _ in range(2)]
+    found = server.client().get_run(made[0])
+    assert made[0] == made[1]
+    assert found.data.tags[evidence.TRAINED_AS] == "a" * 32
+    assert _losses(made[0]) == [2.0, 1.5]
+    assert found.info.status == "FINISHED"
+
+
+def test_points_that_an_outage_swallowed_are_filled_in() -> None:
+    with tracking.start_run("finetune", {}, {}) as run:
+        run.log({"loss": 2.0}, 1)
+    log = [{"step": 1, "steps": 2, "loss": 2.0}, {"step": 2, "steps": 2, "loss": 1.5}]
+    assert evidence.training_run(run.id, {}, {}, {}, log) == run.id
+    assert _losses(run.id) == [2.0, 1.5]
+
+
+@pytest.mark.service
+def test_a_server_takes_runs_and_its_end_does_not_stop_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    store = ["--backend-store-uri", f"sqlite:///{tmp_path}/s.db", "--artifacts-destination", f"{tmp_path}/a"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([*command, *store], stdout=log, stderr=log, start_new_session=True, cwd=tmp_path)
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        _wait_until_it_answers()
+        with tracking.start_run("finetune", {}, {}) as run:
+            run.log({"loss": 2.0}, 1)
+            assert server.client().get_run(run.id).data.metrics == {"loss": 2.0}
+            os.killpg(process.pid, signal.SIGSTOP)  # hangs, with its port open
+            started = time.monotonic()
+            run.log({"loss": 1.0}, 2)
+            run.log({"loss": 1.0}, 3)
+        assert time.monotonic() - started < LIMIT_S
+        assert capsys.readouterr().err.count("The step goes on without it") == 1
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not psutil.pid_exists(process.pid)
+
+
+def _wait_until_it_answers() -> None:
+    until = time.monotonic() + 90
+    while True:
+        try:
+            return tracking.check()
+        except TrackingError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
