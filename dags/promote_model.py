@@ -5,7 +5,7 @@ from stage import CANDIDATE, command
 
 DOC = """
 Compares the challenger in MLflow with the champion, by the rules in the `promote` section of `params.yaml`,
-and either moves the alias `champion` to it or leaves it where it is. Its log holds the decision and the reason.
+and either moves the alias `champion` to it or leaves it where it is. Its log says which, and why.
 
 **It runs** after each `finetune_pipeline` run that registered a version. It asks no person.
 """

@@ -4,7 +4,7 @@ from airflow.sdk import DAG, Param
 from stage import command
 
 DOC = """
-Moves the alias `champion` in MLflow back to the version that held it before, and writes your reason on both versions.
+Moves the alias `champion` in MLflow back to the version that held it before, and writes your reason on both.
 It runs only when you trigger it, and it does not wait for a training run: it touches the registry alone.
 """
 

@@ -166,6 +166,8 @@ class Screen:
 
     def task(self, name: str, state: str, outcome: str) -> None:
         """Print a task's new state."""
+        if self._live is not None:
+            self._live.update(Text())  # what it showed is over
         word = {"running": "started", "success": "done", "failed": "FAILED", "skipped": "skipped"}[state]
         if state != "running" or not self._console.is_terminal:
             self.line(f"{name:10} {word:8} {outcome}".rstrip())

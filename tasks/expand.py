@@ -20,6 +20,14 @@ from tasks.prompts.templates import Family, load_family, render
 from tasks.step import run
 
 
+class Length(Section):
+    """Words, divided by white space."""
+
+    input: int
+    """In all columns but the target's together."""
+    target: int
+
+
 class Mix(Section):
     """One part of the mixture: a family of instructions over one source."""
 
@@ -31,8 +39,10 @@ class Mix(Section):
     """The family's field: the source's column."""
     constants: dict[str, str]
     """The family's field: a text that is the same for every record."""
-    max_words: int
-    """Words in all columns together; longer records are left out and counted."""
+    max_words: Length
+    """Longer records are left out and counted."""
+    wordings: int
+    """Templates that each training record is rendered with; dev and test records get one."""
     take: dict[str, int]
     """Records at most, by split."""
 
@@ -54,44 +64,49 @@ class Expand(Section):
     mixture: list[Mix]
 
 
-def choose_records(rows: list[Row], mix: Mix, params: Expand) -> tuple[list[Row], Row]:
+def too_long(row: Row, mix: Mix, family: Family) -> bool:
+    """Whether a record's text goes over the mixture's lengths."""
+    words = {field: len(row[column].split()) for field, column in mix.fields.items()}
+    target = words.pop(family.target)
+    return target > mix.max_words.target or sum(words.values()) > mix.max_words.input
+
+
+def choose_records(rows: list[Row], mix: Mix, family: Family, params: Expand) -> tuple[list[Row], Row]:
     """Divide one source's rows into splits and take the wanted number of each; return them and the counts."""
     column = params.groups.get(mix.source)
     if column is None:
         raise ParamsError(f"params.yaml: expand.groups has no entry for source '{mix.source}'.")
     if missing := sorted({column, *mix.fields.values()} - rows[0].keys()):
         raise ParamsError(f"params.yaml, expand: source '{mix.source}' has no column {missing}; it has {list(rows[0])}.")
-    chosen: list[Row] = []
-    too_long = 0
-    for row in sorted(rows, key=lambda row: rank(params.seed, "take", group_of(row[column]), str(row["row"]))):
-        if sum(len(row[name].split()) for name in mix.fields.values()) > mix.max_words:
-            too_long += 1
-            continue
-        group = group_of(row[column])
-        chosen.append({**row, "group": group, "split": split_of(group, params.split, params.seed)})
+    fitting = [{**row, "group": group_of(row[column])} for row in rows if not too_long(row, mix, family)]
+    fitting.sort(key=lambda row: rank(params.seed, "take", row["group"], str(row["row"])))
+    chosen = [{**row, "split": split_of(row["group"], params.split, params.seed)} for row in fitting]
     taken = [row for split in SPLITS for row in [r for r in chosen if r["split"] == split][: mix.take[split]]]
     counts = Counter(row["split"] for row in taken)
-    return taken, {**{split: counts[split] for split in SPLITS}, "too_long": too_long, "not_needed": len(chosen) - len(taken)}
+    return taken, {**{split: counts[split] for split in SPLITS}, "too_long": len(rows) - len(fitting), "not_needed": len(fitting) - len(taken)}
 
 
-def render_record(row: Row, mix: Mix, family: Family, params: Expand) -> Row:
-    """One example of one record: the wording is drawn by the seed and the record, the held-out ones for test only."""
-    seen = len(family.templates) - params.held_out_wordings
+def render_record(row: Row, mix: Mix, family: Family, params: Expand) -> list[Row]:
+    """The examples of one record; its wordings are drawn by the seed, the held-out ones for test alone."""
+    seen = family.templates[: len(family.templates) - params.held_out_wordings]
     record = f"{mix.source}/{row['file']}:{row['row']}"
-    allowed = family.templates if row["split"] == "test" else family.templates[:seen]
-    number = int(rank(params.seed, "wording", family.family, record) * len(allowed))
+    allowed = family.templates if row["split"] == "test" else seen
+    drawn = sorted(allowed, key=lambda template: rank(params.seed, "wording", family.family, record, template.id))
     values = {**mix.constants, **{field: row[column] for field, column in mix.fields.items()}}
-    return {
-        "id": f"{family.family}/{record}",
-        "family": family.family,
-        "template": allowed[number].id,
-        "wording": "seen" if number < seen else "held_out",
-        "group": row["group"],
-        "source": mix.source,
-        "record": record,
-        "input": render(allowed[number].text, values),
-        "target": values[family.target].strip(),
-    }
+    return [
+        {
+            "id": f"{family.family}/{record}/{template.id}",
+            "family": family.family,
+            "template": template.id,
+            "wording": "seen" if template in seen else "held_out",
+            "group": row["group"],
+            "source": mix.source,
+            "record": record,
+            "input": render(template.text, values),
+            "target": values[family.target].strip(),
+        }
+        for template in drawn[: mix.wordings if row["split"] == "train" else 1]
+    ]
 
 
 def check_mix(mix: Mix, family: Family) -> None:
@@ -111,7 +126,7 @@ def read_benchmarks(folder: Path) -> dict[str, list[str]]:
     return texts
 
 
-def main(valid: Path, benchmarks: Path, examples: Path, certificate: Path) -> None:
+def main(valid: Path, benchmarks: Path, instructions: Path, certificate: Path) -> None:
     """Split by group, certify that nothing leaks, and render the instruction sets."""
     params = load("expand", Expand)
     rendered: dict[str, list[Row]] = {split: [] for split in SPLITS}
@@ -119,12 +134,13 @@ def main(valid: Path, benchmarks: Path, examples: Path, certificate: Path) -> No
     for mix in params.mixture:
         family = load_family(mix.family)
         check_mix(mix, family)
-        taken, counts = choose_records(read_rows(valid / f"{mix.source}.jsonl"), mix, params)
+        taken, counts = choose_records(read_rows(valid / f"{mix.source}.jsonl"), mix, family, params)
         print(f"{mix.family:<12} " + "   ".join(f"{key} {value:>5}" for key, value in counts.items()))
         for row in taken:
-            rendered[row["split"]].append(render_record(row, mix, family, params))
-            key = rendered[row["split"]][-1]["record"]
-            seen[key] = {"split": row["split"], "text": " ".join(row[name] for name in sorted(mix.fields.values()))}
+            examples = render_record(row, mix, family, params)
+            rendered[row["split"]] += examples
+            said = " ".join(row[name] for name in sorted(mix.fields.values()))
+            seen[f"{mix.family}/{examples[0]['record']}"] = {"split": row["split"], "text": said}
     if empty := [split for split in SPLITS if not rendered[split]]:
         raise DataError(f"no example in {', '.join(empty)}: give expand.split or expand.mixture more records there.")
     found = certify(seen, read_benchmarks(benchmarks), params.near_duplicate, params.accepted_leaks)
@@ -134,7 +150,7 @@ def main(valid: Path, benchmarks: Path, examples: Path, certificate: Path) -> No
             f"{found['leaks']} leaks between splits or benchmarks, {params.accepted_leaks} accepted; the pairs are in "
             f"{certificate.with_name('leaks.refused.json')}. Group those records by a shared column, or remove them."
         )
-    with staged(examples) as folder:
+    with staged(instructions) as folder:
         for split, rows in rendered.items():
             write_rows(folder / f"{split}.jsonl", rows)
     write_json(certificate, found)

@@ -12,9 +12,11 @@ from typing import Annotated
 
 import typer
 
+from tasks.data.files import sha256_of
 from tasks.errors import TrackingError
 from tasks.step import run
 from tasks.tracking.registry import Version, get_version, page
+from tasks.wiring import Outputs
 
 CHAIN = {  # tag written by register: what a reader is shown, in the order in which each was made
     "luthier.data.raw": "raw data (manifest)",
@@ -27,10 +29,29 @@ CHAIN = {  # tag written by register: what a reader is shown, in the order in wh
     "luthier.metrics": "metrics",
     "luthier.code.commit": "code (git commit)",
     "luthier.code.changed": "uncommitted changes",
-    "luthier.dvc_lock": "dvc.lock",
     "luthier.airflow.run": "Airflow run",
     "luthier.trained_as": "training run",
 }
+
+
+def digests(out: Outputs) -> dict[str, str]:
+    """The chain from raw data to metrics, as tags; a tuned model that needs no base has none."""
+    return {
+        "luthier.data.raw": sha256_of(out["fetch/raw"] / "manifest.json"),
+        "luthier.data.valid": sha256_of(out["validate/valid"]),
+        "luthier.data.examples": sha256_of(out["expand/examples"]),
+        "luthier.data.test": sha256_of(out["expand/examples"] / "test.jsonl"),
+        "luthier.leaks": sha256_of(out["expand/leaks.json"]),
+        "luthier.weights.base": sha256_of(out["fetch/base"]) if is_adapter(out) else "not needed",
+        "luthier.weights.tuned": sha256_of(out["finetune/tuned"]),
+        "luthier.predictions": sha256_of(out["predict/predictions"]),
+        "luthier.metrics": sha256_of(out["evaluate/metrics.json"]),
+    }
+
+
+def is_adapter(out: Outputs) -> bool:
+    """Whether the tuned model needs its base."""
+    return (out["finetune/tuned"] / "adapter_config.json").is_file()
 
 
 def circumstances() -> dict[str, str]:

@@ -11,11 +11,11 @@ are published with (`Answer:`), as their reference implementation does.
 from pathlib import Path
 from typing import Literal
 
-from tasks.data.files import Row, read_json, read_rows, staged, write_json, write_rows
+from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json, write_rows
 from tasks.data.questions import LETTERS, Question, read_flan_cot, read_options_jsonl
 from tasks.data.splits import rank
 from tasks.errors import ParamsError
-from tasks.model.choose import encode_option, score
+from tasks.model.choose import Option, encode_option, score
 from tasks.model.encode import Tokenizer, contract_of, encode_prompt
 from tasks.model.generate import generate
 from tasks.model.load import Model, architecture, device, load_base, load_tokenizer, load_tuned, use_threads
@@ -29,6 +29,8 @@ from tasks.step import run
 class Suite(Section):
     """Multiple-choice questions that both models answer."""
 
+    suite: str
+    """The name under which it is reported, with the number of shots."""
     benchmark: str
     """A name in fetch.benchmarks."""
     by: Literal["letter", "text"]
@@ -51,7 +53,7 @@ class Predict(Section):
     """Prompts generated at once."""
     choice_batch_size: int
     """Options scored at once."""
-    suites: dict[str, Suite]
+    suites: list[Suite]
 
 
 def ask(question: Question, by: str, answer: str = "") -> str:
@@ -76,31 +78,44 @@ def draw(questions: list[Question], count: int, seed: int) -> list[Question]:
     return sorted(questions, key=lambda question: rank(seed, "question", question.id))[:count]
 
 
-def answer_suite(name: str, suite: Suite, benchmarks: Path, params: Predict, model: Model, tokenizer: Tokenizer, progress: Progress) -> list[Row]:
-    """Score every option of every question of a suite."""
-    drawn = draw(read_questions(benchmarks, suite.benchmark), suite.questions, params.seed)
-    shots = draw(read_questions(benchmarks, suite.shots_from), suite.shots, params.seed) if suite.shots_from else []
-    preamble = "".join(ask(shot, suite.by, f" {LETTERS[shot.answer]}") + "\n\n" for shot in shots)
-    kind = architecture(model)
-    options, owners = [], []
-    for question in drawn:
+def options_of(questions: list[Question], suite: Suite, preamble: str, tokenizer: Tokenizer, kind: str) -> list[Option]:
+    """Every option of every question, in order, ready to be scored."""
+    options = []
+    for question in questions:
+        context = preamble + ask(question, suite.by)
         for at, text in enumerate(question.options):
             continuation = f" {LETTERS[at]}" if suite.by == "letter" else f" {text}"
-            options.append(encode_option(tokenizer, preamble + ask(question, suite.by), continuation, kind))
-            owners.append(question)
-    per_question = len(options) / len(drawn)
-    scores = score(model, options, params.choice_batch_size, lambda done: progress.advance(done / per_question, name))
-    rows = []
-    for question in drawn:
-        own = [value for value, owner in zip(scores, owners, strict=True) if owner is question]
+            options.append(encode_option(tokenizer, context, continuation, kind))
+    return options
+
+
+def choice_rows(questions: list[Question], suite: Suite, scores: list[float]) -> list[Row]:
+    """Which option each question's scores point to; by text, scores are per byte, so that length is no advantage."""
+    rows, start = [], 0
+    for question in questions:
+        own = scores[start : start + len(question.options)]
+        start += len(own)
         if suite.by == "text":
             own = [value / len(text.encode()) for value, text in zip(own, question.options, strict=True)]
-        predicted = max(range(len(own)), key=own.__getitem__)
+        key = f"{suite.benchmark}:{question.id}"
         rows.append({
-            "suite": name, "shots": suite.shots, "id": f"{suite.benchmark}:{question.id}", "group": f"{suite.benchmark}:{question.id}",
-            "n_choices": len(own), "answer": question.answer, "predicted": predicted, "scores": [round(value, 6) for value in own],
+            "suite": suite.suite, "shots": suite.shots, "id": key, "group": key, "n_choices": len(own),
+            "answer": question.answer, "predicted": max(range(len(own)), key=own.__getitem__),
+            "scores": [round(value, 6) for value in own],
         })  # fmt: skip
     return rows
+
+
+def answer_suite(suite: Suite, benchmarks: Path, params: Predict, model: Model, tokenizer: Tokenizer, progress: Progress) -> list[Row]:
+    """Let a model choose an option of each question of a suite."""
+    questions = draw(read_questions(benchmarks, suite.benchmark), suite.questions, params.seed)
+    shots = draw(read_questions(benchmarks, suite.shots_from), suite.shots, params.seed) if suite.shots_from else []
+    preamble = "".join(ask(shot, suite.by, f" {LETTERS[shot.answer]}") + "\n\n" for shot in shots)
+    options = options_of(questions, suite, preamble, tokenizer, architecture(model))
+    each = len(options) / len(questions)
+    note = f"{suite.suite}, {suite.shots} shots"
+    scores = score(model, options, params.choice_batch_size, lambda done: progress.advance(done / each, note))
+    return choice_rows(questions, suite, scores)
 
 
 def write_answers(examples: list[Row], params: Predict, model: Model, tokenizer: Tokenizer, contract: Contract, progress: Progress) -> list[Row]:
@@ -118,20 +133,20 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
     """Let the base and the tuned model answer the held-out examples and the general suites."""
     params = load("predict", Predict)
     use_threads(params.threads)
-    tokenizer = load_tokenizer(tuned)
-    contract = prompt_contract.read(tuned)
-    examples = read_rows(test)
-    total = 2 * (len(examples) + sum(suite.questions for suite in params.suites.values()))
-    progress = Progress("predict", total, "answers")
+    tokenizer, contract, examples = load_tokenizer(tuned), prompt_contract.read(tuned), read_rows(test)
+    progress = Progress("predict", 2 * (len(examples) + sum(suite.questions for suite in params.suites)), "answers")
     with staged(predictions) as folder:
-        for name in ("base", "tuned"):
+        for name, weights in (("base", base), ("tuned", tuned)):
             model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
             now = contract_of(tokenizer, architecture(model), contract.max_prompt_tokens, contract.max_new_tokens)
             prompt_contract.require_equal(contract, now)
             write_rows(folder / name / "generations.jsonl", write_answers(examples, params, model, tokenizer, contract, progress))
-            choices = [row for suite_name, suite in params.suites.items() for row in answer_suite(suite_name, suite, benchmarks, params, model, tokenizer, progress)]
+            choices = [row for suite in params.suites for row in answer_suite(suite, benchmarks, params, model, tokenizer, progress)]
             write_rows(folder / name / "choices.jsonl", choices)
-        write_json(folder / "contract.json", {"sha256": prompt_contract.digest(contract), **contract.model_dump()})
+            write_json(folder / name / "decoding.json", {
+                "weights_sha256": sha256_of(weights), "contract_sha256": prompt_contract.digest(contract), "decoding": "greedy",
+                "max_new_tokens": contract.max_new_tokens, "batch_size": params.batch_size, "dtype": "float32",
+            })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ registry.
     python -m tasks.promote
 """
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import Field
 
@@ -38,8 +38,8 @@ class Promote(Section):
     """Points of accuracy that a general suite may lose against the base model."""
 
 
-def read_evidence(version: Version) -> Evidence:
-    """Read what register put into MLflow for a version.
+def read_evidence(version: Version, into: Path) -> Evidence:
+    """Read what register put into MLflow for a version, by way of a folder of its own.
 
     Raises:
         TrackingError: some of it is not there.
@@ -47,8 +47,8 @@ def read_evidence(version: Version) -> Evidence:
     tags = version.tags
     if "luthier.evidence" not in tags:
         raise TrackingError(f"{version.uri} has no evidence: register it with 'python -m tasks.register'.")
-    folder = fetch_files(version.run_id, tags["luthier.evidence"])
     try:
+        folder = fetch_files(version.run_id, tags["luthier.evidence"], into)
         cards = read_json(folder / "cards.json")
         intervals = cards["intervals"]
         return Evidence(
@@ -65,8 +65,6 @@ def read_evidence(version: Version) -> Evidence:
         )
     except (FileNotFoundError, KeyError) as error:
         raise TrackingError(f"the evidence of {version.uri} lacks {error}: register it again.") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _evaluated(decoding: object) -> str | None:
@@ -100,13 +98,15 @@ def main() -> None:
         verdict, reason = "already champion", f"version {champion.number} is the champion already."
     else:
         gate = Gate(params.primary, params.min_examples, params.max_suite_drop)
-        decision = decide(read_evidence(challenger), read_evidence(champion) if champion else None, gate)
+        with TemporaryDirectory() as ours, TemporaryDirectory() as theirs:
+            opponent = read_evidence(champion, Path(theirs)) if champion else None
+            decision = decide(read_evidence(challenger, Path(ours)), opponent, gate)
         carry_out(decision, challenger, champion)
         verdict, reason = decision.verdict, decision.reason
     promoted = verdict in {"promote", "already champion"}
     alias = "champion" if promoted else "challenger"
     write_json(OUTCOME, {"version": challenger.number, "alias": alias, "verdict": verdict, "reason": reason})
-    print(f"{verdict}: {challenger.uri}. {reason}\n{page(challenger)}")
+    print(f"{verdict}: {challenger.uri}, now {alias}. {page(challenger)}\n{reason}")
 
 
 if __name__ == "__main__":

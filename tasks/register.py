@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from tasks.data.files import read_json, read_rows, sha256_of
-from tasks.lineage import circumstances
+from tasks.lineage import circumstances, digests, is_adapter
 from tasks.model.served import assemble
 from tasks.params import PARAMS, Section, load
 from tasks.prompts.templates import load_family
@@ -39,26 +39,6 @@ class Register(Section):
     """The registered model's name in MLflow."""
 
 
-def digests(out: Outputs) -> dict[str, str]:
-    """The chain from raw data to metrics, as tags; a tuned model that needs no base has none."""
-    return {
-        "luthier.data.raw": sha256_of(out["fetch/raw"] / "manifest.json"),
-        "luthier.data.valid": sha256_of(out["validate/valid"]),
-        "luthier.data.examples": sha256_of(out["expand/examples"]),
-        "luthier.data.test": sha256_of(out["expand/examples"] / "test.jsonl"),
-        "luthier.leaks": sha256_of(out["expand/leaks.json"]),
-        "luthier.weights.base": sha256_of(out["fetch/base"]) if is_adapter(out) else "not needed",
-        "luthier.weights.tuned": sha256_of(out["finetune/tuned"]),
-        "luthier.predictions": _sha256([sha256_of(out[f"predict/{model}"]) for model in ("base", "tuned")]),
-        "luthier.metrics": sha256_of(out["evaluate/metrics.json"]),
-    }
-
-
-def is_adapter(out: Outputs) -> bool:
-    """Whether the tuned model needs its base."""
-    return (out["finetune/tuned"] / "adapter_config.json").is_file()
-
-
 def _sha256(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
@@ -72,17 +52,18 @@ def costs(rows: list[dict[str, Any]]) -> dict[str, float]:
 def evidence(out: Outputs, folder: str) -> dict[Path, str]:
     """The files that speak for the model, each with the artifact folder it goes to."""
     reports = ["evaluate/metrics.json", "evaluate/cards.json", "evaluate/report.html", "expand/leaks.json"]
-    reports += ["validate/validation.json", "finetune/training.jsonl"]
-    files = {out[name]: folder for name in reports} | {PARAMS: folder}
-    files |= {LOCK: folder} if LOCK.exists() else {}  # a pipeline that was run without DVC has none
-    return files | {out[f"predict/{model}"]: f"{folder}/predictions" for model in ("base", "tuned")}
+    reports += ["validate/validation.json", "finetune/training.jsonl", "predict/predictions"]
+    lock = [LOCK] if LOCK.exists() else []  # a pipeline that was run without DVC has none
+    return dict.fromkeys([*(out[name] for name in reports), PARAMS, *lock], folder)
 
 
 def package(out: Outputs, folder: Path, chain: dict[str, str]) -> Package:
     """The model as it is served, put together in `folder`."""
     mixture = yaml.safe_load(PARAMS.read_text())["expand"]["mixture"]
     constants = {mix["family"]: mix["constants"] for mix in mixture}
-    fields = {name for family, own in constants.items() for name in set(load_family(family).fields) - set(own)}
+    fields = {name for mix in mixture for name in load_family(mix["family"]).fields} - {
+        name for fixed in constants.values() for name in fixed
+    }
     first = mixture[0]
     row = read_rows(out["validate/valid"] / f"{first['source']}.jsonl")[0]
     example = {field: str(row[first["fields"][field]]) for field in load_family(first["family"]).fields}
@@ -95,7 +76,7 @@ def package(out: Outputs, folder: Path, chain: dict[str, str]) -> Package:
         output="output",
         example={"family": first["family"], **example},
         requirements=tuple(f"{name}=={installed(name).partition('+')[0]}" for name in SERVED_WITH),
-        metadata={key: sha for key, sha in chain.items() if key.startswith(("luthier.data.", "luthier.weights."))},
+        metadata={key: sha for key, sha in chain.items() if ".data." in key or ".weights." in key},
     )
 
 
@@ -132,8 +113,7 @@ def main() -> None:
     found = find_version(params.model, identity)
     version = found or make_version(params.model, out, chain, identity)
     set_alias("challenger", version)
-    told = "was registered before" if found else "is registered"
-    print(f"{version.uri} {told} and is the challenger. {page(version)}")
+    print(f"{version.uri} {'was' if found else 'is now'} registered and is the challenger. {page(version)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import yaml
 from tasks.orchestrator import WORKSPACE
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = {"torch", "pandas", "numpy", "transformers", "mlflow", "great_expectations", "datasets", "dvc", "tasks"}
+HEAVY = {"torch", "pandas", "numpy", "transformers", "mlflow", "great_expectations", "datasets", "tasks"}
 
 READ = """
 import importlib, json, sys, time

@@ -213,6 +213,7 @@ def test_every_measure_has_a_card_and_statistics_of_its_own_name() -> None:
         assert {"label", "what", "scale", "library", "judged"} <= set(card(key))
 
 
+@pytest.mark.slow  # a fresh interpreter imports evaluate: 5 s
 def test_metrics_load_no_torch() -> None:
     code = "import tasks.metrics.interface, sys; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

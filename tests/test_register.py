@@ -11,6 +11,7 @@ import pytest
 from tasks import lineage, register
 from tasks.data.files import write_rows
 from tasks.errors import DataError
+from tasks.model.served import assemble, instruction
 from tasks.tracking import registry, server
 from tasks.wiring import outputs
 from tests.trained import write_project, write_scores
@@ -50,7 +51,7 @@ def _versions() -> int:
 def test_registering_twice_makes_one_version(capsys: pytest.CaptureFixture[str]) -> None:
     register.main()
     assert _versions() == 1
-    assert "was registered before and is the challenger" in capsys.readouterr().out
+    assert "was registered and is the challenger" in capsys.readouterr().out
 
 
 def test_another_evaluation_of_the_same_weights_is_a_version_that_shares_the_model(project: Path) -> None:
@@ -109,6 +110,20 @@ def test_a_served_model_answers_raw_records_from_another_directory(project: Path
     answers = json.loads(done.stdout.splitlines()[-1])
     assert [len(answer) for answer in answers] == [2, 1]
     assert all(isinstance(text, str) for answer in answers for text in answer)
+
+
+def test_a_record_that_cannot_be_rendered_is_told_what_it_lacks() -> None:
+    constants = {"section": {"sections": "A, B"}}
+    with pytest.raises(DataError, match="a 'family' out of section"):
+        instruction({"family": "poem"}, constants)
+    with pytest.raises(DataError, match=r"needs \['dialogue'\]"):
+        instruction({"family": "section"}, constants)
+    assert "A, B" in instruction({"family": "section", "dialogue": "Where does it hurt?"}, constants)
+
+
+def test_full_weights_are_served_without_the_base(project: Path, tmp_path: Path) -> None:
+    assemble(tmp_path / "data", None, project / "models/base", {})
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"tuned", "constants.json"}
 
 
 def test_a_stage_without_an_output_that_is_needed_is_named(tmp_path: Path) -> None:

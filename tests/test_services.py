@@ -35,8 +35,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             services.down(root)
 
 
-def marked(root: Path) -> list[psutil.Process]:
-    """Every process whose working directory or parent's is `root`."""
+def at_work_in(root: Path) -> list[psutil.Process]:
+    """Every process that works in `root`."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -60,7 +60,7 @@ def test_all_services_run_and_say_where_they_are(root: Path) -> None:
 def test_they_listen_on_loopback_alone(root: Path) -> None:
     listening = [
         connection.laddr.ip
-        for process in marked(root)
+        for process in at_work_in(root)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
@@ -116,7 +116,7 @@ def test_down_ends_a_step_that_outlived_its_scheduler_and_nothing_else(root: Pat
         assert "api-server" in services.down(root)
         assert step.wait(timeout=1) < 0
         assert bystander.poll() is None
-        assert [process.pid for process in marked(root)] == [bystander.pid]
+        assert [process.pid for process in at_work_in(root)] == [bystander.pid]
         assert services.status(root) == {}
     finally:
         for child in (step, bystander):
@@ -129,7 +129,7 @@ def test_a_service_that_dies_at_once_is_reported_with_its_log(tmp_path: Path) ->
     with pytest.raises(ServiceError, match=r"(?s)mlflow ended while it started.*file is not a database"):
         services.up(tmp_path, ["mlflow"])
     assert services.status(tmp_path) == {}
-    assert marked(tmp_path) == []
+    assert at_work_in(tmp_path) == []
 
 
 def test_a_stale_record_ends_nobody_else(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ WIRING = {
     "validate": {"outs": ["data/valid"], "metrics": [{"reports/validation.json": {"cache": False}}]},
     "expand": {"outs": ["data/examples", "reports/leaks.json"]},
     "finetune": {"outs": ["models/tuned", "models/training_run.json", "reports/training.jsonl"]},
-    "predict": {"outs": ["predictions/base", "predictions/tuned"]},
+    "predict": {"outs": ["predictions"]},
     "evaluate": {
         "outs": ["reports/cards.json", "reports/report.html"],
         "metrics": ["reports/metrics.json"],

@@ -22,8 +22,9 @@ def staged(path: Path) -> Iterator[Path]:
     remove(temporary)
     try:
         yield temporary
-        remove(path)
-        temporary.rename(path)
+        if path.is_dir():  # a folder cannot be replaced in one call; a file can
+            remove(path)
+        temporary.replace(path)
     finally:
         remove(temporary)
 

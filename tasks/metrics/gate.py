@@ -5,13 +5,13 @@ but something is missing, not comparable, or too small to tell.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from tasks.metrics.compare import MEAN, Matrix, Resampling, Scoring, compare
+from tasks.metrics.compare import MEAN, Matrix, Resampling, compare
 from tasks.metrics.identity import MEASURES
 
 Row = Mapping[str, Any]
@@ -69,13 +69,12 @@ class Decision:
     """The verdict and all that it rests on."""
 
     verdict: Verdict
-    checks: tuple[Check, ...] = field(repr=False)
+    checks: tuple[Check, ...]
 
     @property
     def reason(self) -> str:
         """The sentences that decided: all of them for a promotion, else those that do not hold."""
-        shown = [c for c in self.checks if self.verdict == "promote" or not c.holds]
-        return " ".join(check.sentence for check in shown)
+        return " ".join(c.sentence for c in self.checks if self.verdict == "promote" or not c.holds)
 
 
 def decide(challenger: Evidence, champion: Evidence | None, gate: Gate) -> Decision:
@@ -90,18 +89,17 @@ def decide(challenger: Evidence, champion: Evidence | None, gate: Gate) -> Decis
     if champion is not None:
         checks.append(_beats_champion(challenger, champion, gate))
     holds = [check.holds for check in checks]
-    verdict: Verdict = "promote"
-    if not all(holds):
-        verdict = "reject" if False in holds else "insufficient evidence"
-    return Decision(verdict, tuple(checks))
+    if all(holds):
+        return Decision("promote", tuple(checks))
+    return Decision("reject" if False in holds else "insufficient evidence", tuple(checks))
 
 
 def _same_weights(model: Evidence) -> Check:
     if model.evaluated is None:
         return Check(None, "It is not recorded which weights made the predictions: run predict again.")
-    same = model.evaluated == model.weights
-    told = "are" if same else f"({model.weights[:12]}) are not"
-    return Check(same, f"The registered weights {told} the evaluated ones ({model.evaluated[:12]}).")
+    told = "are" if model.evaluated == model.weights else f"({model.weights[:12]}) are not"
+    said = f"The registered weights {told} the evaluated ones ({model.evaluated[:12]})."
+    return Check(model.evaluated == model.weights, said)
 
 
 def _clean(model: Evidence) -> Check:
@@ -139,7 +137,7 @@ def _beats_base(model: Evidence, gate: Gate) -> list[Check]:
 
 def _judged(told: str, row: Row) -> Check:
     low, high, difference = (float(row[f"difference{end}"]) for end in ("_low", "_high", ""))
-    told = f"{told}, difference {difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+    told += f", difference {difference:+.2f} [{low:+.2f}, {high:+.2f}]"
     if row["verdict"] == "better" and low > 0:
         return Check(True, f"{told}.")
     if row["verdict"] == "worse" or high <= 0:
@@ -161,15 +159,15 @@ def _suites(model: Evidence, gate: Gate) -> list[Check]:
         row = _row(model, f"{suite}.accuracy")
         if row is None:
             checks.append(Check(None, f"{suite} has no finite accuracy."))
-        else:
-            told = f"{suite}: accuracy {row['base']:.2f} to {row['tuned']:.2f} (n = {row['n']})"
-            kept = row["difference"] >= -gate.max_suite_drop
-            checks.append(Check(kept, f"{told}; a loss of {gate.max_suite_drop:g} is allowed."))
+            continue
+        told = f"{suite}: accuracy {row['base']:.2f} to {row['tuned']:.2f} (n = {row['n']})"
+        allowed = f"a loss of {gate.max_suite_drop:g} is allowed"
+        checks.append(Check(row["difference"] >= -gate.max_suite_drop, f"{told}; {allowed}."))
     return checks
 
 
 def _beats_champion(model: Evidence, champion: Evidence, gate: Gate) -> Check:
-    who = f"Champion (version {champion.version})"
+    who, key = f"Champion (version {champion.version})", gate.primary.partition(".")[2]
     if model.weights == champion.weights:
         return Check(False, f"{who} has the same weights.")
     if model.test != champion.test:
@@ -177,9 +175,9 @@ def _beats_champion(model: Evidence, champion: Evidence, gate: Gate) -> Check:
     ours, theirs = _answers(model, gate.primary), _answers(champion, gate.primary)
     if not ours or [_asked(row) for row in ours] != [_asked(row) for row in theirs]:
         return Check(None, f"{who} did not answer the same examples for {gate.primary}.")
-    scores, scoring = _scorer(gate.primary)
+    scoring = MEASURES[key].scoring if key in MEASURES else MEAN
     groups = [str(row["group"]) for row in ours]
-    row = compare(scores(theirs), scores(ours), groups, scoring, model.resampling)
+    row = compare(_statistics(theirs, key), _statistics(ours, key), groups, scoring, model.resampling)
     return _judged(f"{who} has {gate.primary} {row['base']:.2f}, this {row['tuned']:.2f}", row)
 
 
@@ -190,24 +188,13 @@ def _asked(row: Row) -> tuple[Any, ...]:
 def _answers(model: Evidence, primary: str) -> list[Row]:
     """The rows that the primary metric is made of, in the order of their ids."""
     section, _, key = primary.partition(".")
+    rows = [row for row in model.generations if row["family"] == section]
     if key == "accuracy":
         rows = [row for row in model.choices if f"{row['suite']}_{row['shots']}shot" == section]
-    else:
-        rows = [row for row in model.generations if row["family"] == section]
     return sorted(rows, key=lambda row: str(row["id"]))
 
 
-def _right(rows: Sequence[Row]) -> Matrix:
-    return np.array([[100.0 * (row["predicted"] == row["answer"]), 1.0] for row in rows])
-
-
-def _scorer(primary: str) -> tuple[Callable[[Sequence[Row]], Matrix], Scoring]:
-    key = primary.partition(".")[2]
+def _statistics(rows: Sequence[Row], key: str) -> Matrix:
     if key == "accuracy":
-        return _right, MEAN
-    measure = MEASURES[key]
-
-    def texts(rows: Sequence[Row]) -> Matrix:
-        return measure.statistics([row["output"] for row in rows], [row["target"] for row in rows])[key]
-
-    return texts, measure.scoring
+        return np.array([[100.0 * (row["predicted"] == row["answer"]), 1.0] for row in rows])
+    return MEASURES[key].statistics([row["output"] for row in rows], [row["target"] for row in rows])[key]

@@ -19,6 +19,7 @@ from tasks.prompts import contract
 from tasks.prompts.templates import load_family, render
 
 CONSTANTS = "constants.json"
+BATCH = 8  # records answered at once
 
 
 Constants = Mapping[str, Mapping[str, str]]  # family -> the fields that are the same for every record
@@ -94,7 +95,7 @@ class Served:
         records = [{str(key): str(value) for key, value in row.items()} for row in rows]
         texts = [instruction(record, self.constants) for record in records]
         prompts = [encode.encode_prompt(self.tokenizer, text, self.contract) for text in texts]
-        answers = generate.generate(self.model, self.tokenizer, prompts, self.contract)
+        answers = generate.generate(self.model, self.tokenizer, prompts, self.contract, BATCH)
         return pd.DataFrame({"output": [answer.text for answer in answers]})
 
 

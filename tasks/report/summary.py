@@ -138,5 +138,6 @@ def _duration(seconds: float) -> str:
 
 
 def _promotion(promotion: Row) -> Text:
-    alias = f" is {promotion['alias']}" if promotion.get("alias") else " has no alias"
-    return Text(f"Model version {promotion['version']}{alias} ({promotion['verdict']}): {promotion['reason']}")
+    version, verdict = promotion["version"], promotion["verdict"]
+    alias = f"is {promotion['alias']}" if promotion.get("alias") else "has no alias"
+    return Text(f"Model version {version} {alias} ({verdict}): {promotion['reason']}")

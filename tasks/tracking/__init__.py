@@ -5,6 +5,6 @@ and promote; they are imported by name, because a change in them must not make a
 """
 
 from tasks.tracking.runs import Run, start_run
-from tasks.tracking.server import check
+from tasks.tracking.server import check, uri
 
-__all__ = ["Run", "check", "start_run"]
+__all__ = ["Run", "check", "start_run", "uri"]

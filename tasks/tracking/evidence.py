@@ -1,6 +1,5 @@
 """After a training: its run, found or made anew, and the files and numbers that are added to it."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,8 @@ def training_run(
             points = [finite(key, row[key], row["step"]) for row in log if row.get(key) is not None]
             known = {point.step for point in client().get_metric_history(here, key)}
             log_metrics(here, [point for point in points if point[2] not in known])
-        client().set_terminated(here, "FINISHED")
+        if client().get_run(here).info.status == "RUNNING":  # made anew, or its end was lost in an outage
+            client().set_terminated(here, "FINISHED")
     return here
 
 
@@ -73,13 +73,12 @@ def add_metrics(run_id: str, model_id: str, metrics: Mapping[str, float]) -> Non
         log_metrics(run_id, [finite(key, value, 0) for key, value in metrics.items()], model_id)
 
 
-def fetch_files(run_id: str, path: str) -> Path:
-    """A local copy of a folder of the run's artifacts.
+def fetch_files(run_id: str, path: str, into: Path) -> Path:
+    """Copy a folder of the run's artifacts into a folder here; return where it is then.
 
     Raises:
         TrackingError: the run has none, or its artifacts cannot be reached.
     """
-    folder = tempfile.mkdtemp(prefix="luthier-")
     client()
     with refusals(), patience():
-        return Path(client().download_artifacts(run_id, path, folder))
+        return Path(client().download_artifacts(run_id, path, str(into)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import TrackingError
-from tasks.tracking.server import address, client, refusals
+from tasks.tracking.server import address, client, refusals, uri
 
 IDENTITY = "luthier.identity"
 
@@ -117,4 +117,4 @@ def page(version: Version) -> str:
     where = address()
     if where.startswith("http"):
         return f"{where.rstrip('/')}/#/models/{version.name}/versions/{version.number}"
-    return f"{version.uri} in {where}"
+    return f"{version.uri} in {uri()}"

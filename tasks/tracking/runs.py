@@ -29,7 +29,7 @@ Point = tuple[str, float, int]  # metric key, value, step
 class Run:
     """One MLflow run that is being written."""
 
-    id: str
+    run_id: str
     lost: bool = False
     """MLflow stopped answering: until `register` fills it in, what follows is in the training log alone."""
 
@@ -40,11 +40,11 @@ class Run:
             TrackingError: a metric is not finite.
         """
         points = [finite(key, value, step) for key, value in metrics.items()]
-        self._write(lambda: log_metrics(self.id, points))
+        self._write(lambda: log_metrics(self.run_id, points))
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
-        self._write(lambda: client().set_terminated(self.id, status))
+        self._write(lambda: client().set_terminated(self.run_id, status))
 
     def _write(self, write: Callable[[], object]) -> None:
         if self.lost:

@@ -32,6 +32,7 @@ SWITCHES = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what it refuses is told once, by TrackingError
 }
 UPLOAD_TIMEOUT_S = "600"
@@ -42,6 +43,11 @@ LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 def address() -> str:
     """The tracking URI in use, absolute."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def uri() -> str:
+    """`address()` as it may be written down: without a login."""
+    return shown(address())
 
 
 def check() -> None:
@@ -63,39 +69,39 @@ def client() -> "MlflowClient":
 
 
 @functools.cache
-def _connect(uri: str) -> "MlflowClient":
+def _connect(where: str) -> "MlflowClient":
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
-    _probe(uri)
+    _probe(where)
     with refusals():
         from mlflow import MlflowClient  # noqa: PLC0415
 
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        return MlflowClient(tracking_uri=where, registry_uri=where)
 
 
-def _probe(uri: str) -> None:
+def _probe(whole: str) -> None:
     """Ask before mlflow does: it tries a database that cannot be opened again for most of an hour."""
-    where = urlsplit(uri)
+    where = urlsplit(whole)
     scheme = where.scheme.partition("+")[0]
     try:
         if scheme == "sqlite":
-            with closing(sqlite3.connect(_file_of(uri), timeout=20)) as database:
+            with closing(sqlite3.connect(_file_of(whole), timeout=20)) as database:
                 database.execute("PRAGMA journal_mode=WAL")  # readers and the writer do not block each other
         elif where.hostname and scheme in PORTS:
             with socket.create_connection((where.hostname, where.port or PORTS[scheme]), timeout=PROBE_S):
                 pass
             if scheme.startswith("http"):
-                _ask_health(uri)
+                _ask_health(whole)
     except (OSError, ValueError, sqlite3.Error) as error:
         raise TrackingError(
-            f"MLflow at {shown(uri)} does not answer ({error}). Start it with 'luthier up', mend "
+            f"MLflow at {uri()} does not answer ({error}). Start it with 'luthier up', mend "
             "MLFLOW_TRACKING_URI, or unset it to keep track in mlflow.db here."
         ) from None
 
 
-def _ask_health(uri: str) -> None:
+def _ask_health(where: str) -> None:
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_S):  # noqa: S310  http(s) only
+        with urllib.request.urlopen(f"{where.rstrip('/')}/health", timeout=PROBE_S):  # noqa: S310  http(s) only
             pass
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # 401 or 404 is an answer: what it means is for mlflow to say
@@ -105,8 +111,8 @@ def _ask_health(uri: str) -> None:
             raise
 
 
-def _file_of(uri: str) -> Path:
-    return Path(uri.partition(":///")[2])
+def _file_of(where: str) -> Path:
+    return Path(where.partition(":///")[2])
 
 
 def shown(text: str) -> str:
@@ -124,7 +130,7 @@ def refusals() -> Iterator[None]:
         if not {kind.__module__.split(".")[0] for kind in type(error).__mro__} & {"mlflow", "sqlalchemy"}:
             raise
         told = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrackingError(f"MLflow at {shown(address())} refuses: {shown(told)[:500]}") from error
+        raise TrackingError(f"MLflow at {uri()} refuses: {shown(told)[:500]}") from error
 
 
 @contextmanager
@@ -141,9 +147,9 @@ def patience() -> Iterator[None]:
 
 def experiment() -> str:
     """Id of the experiment 'luthier', created if it is not there."""
-    mlflow_client, uri = client(), address()
+    mlflow_client, where = client(), address()
     # mlflow would put a sqlite store's artifacts into whatever directory it is called from.
-    artifacts = (_file_of(uri).resolve().parent / "mlruns").as_uri() if uri.startswith("sqlite") else None
+    artifacts = (_file_of(where).resolve().parent / "mlruns").as_uri() if where.startswith("sqlite") else None
     with refusals():
         found = mlflow_client.get_experiment_by_name(EXPERIMENT)
         if found is not None:

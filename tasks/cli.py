@@ -1,0 +1,113 @@
+"""The `luthier` command: thin, over the steps and the services.
+
+The pipeline itself is `dvc repro` (or the DAG, which `luthier demo` triggers); what stands here is what no stage does.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.errors import LuthierError
+from tasks.step import exit_status
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+def _guarded(name: str, call: Callable[[], object]) -> None:
+    raise typer.Exit(exit_status(call, name))
+
+
+def _in_checkout() -> Path:
+    if not Path("dvc.yaml").is_file():
+        raise LuthierError(f"{Path.cwd()} is not a checkout of Luthier (no dvc.yaml): change to its top folder.")
+    return Path.cwd()
+
+
+@app.command()
+def demo() -> None:
+    """Run the whole pipeline through Airflow, with progress and a table at the end."""
+    from tasks.demo import demo as run_demo
+
+    status = 0
+
+    def call() -> None:
+        nonlocal status
+        status = run_demo(_in_checkout())
+
+    raise typer.Exit(exit_status(call, "demo") or status)
+
+
+@app.command()
+def up() -> None:
+    """Start Airflow and MLflow on 127.0.0.1 and print where they are and how to sign in."""
+    from tasks import services
+
+    def call() -> None:
+        root = _in_checkout()
+        services.up(root)
+        print(services.addresses(root))
+
+    _guarded("up", call)
+
+
+@app.command()
+def down() -> None:
+    """Stop what `luthier up` started, running tasks included."""
+    from tasks import services
+
+    def call() -> None:
+        ended = services.down(_in_checkout())
+        print(f"Stopped {', '.join(ended)}." if ended else "Nothing was running.")
+
+    _guarded("down", call)
+
+
+@app.command()
+def summary() -> None:
+    """Print the last results: base against tuned, rows, costs."""
+    from tasks.report.summary import print_summary
+
+    _guarded("summary", lambda: print_summary(_in_checkout()))
+
+
+@app.command()
+def register() -> None:
+    """Make the tuned model a version in MLflow, alias challenger."""
+    from tasks.register import main as register_main
+
+    _guarded("register", register_main)
+
+
+@app.command()
+def promote() -> None:
+    """Decide about the challenger, and move the alias champion to it if the gate says so."""
+    from tasks.promote import main as promote_main
+
+    _guarded("promote", promote_main)
+
+
+@app.command()
+def rollback(reason: Annotated[str, typer.Option(help="Written on both versions.")]) -> None:
+    """Move the alias champion back to the version that held it before."""
+    from tasks.rollback import main as rollback_main
+
+    _guarded("rollback", lambda: rollback_main(reason))
+
+
+@app.command()
+def lineage(model: Annotated[str, typer.Argument()] = "models:/luthier@champion") -> None:
+    """Print the digests that a model version stands on, down to the raw bytes."""
+    from tasks.lineage import main as lineage_main
+
+    _guarded("lineage", lambda: lineage_main(model))
+
+
+def main() -> None:
+    """Start the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
