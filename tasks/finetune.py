@@ -7,7 +7,6 @@ models/training_run.json (the MLflow run). Only response tokens carry loss. MLfl
     python -m tasks.finetune data/examples models/base models/tuned reports/training.jsonl models/training_run.json
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,7 @@ import torch
 from tasks import tracking
 from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json, write_rows
 from tasks.errors import ParamsError, TrainingError
-from tasks.model.encode import Encoded, Tokenizer, contract_of, encode_example
+from tasks.model.encode import Instructions, Tokenizer, contract_of, encode_examples
 from tasks.model.fit import Log, Optimizer, fit
 from tasks.model.load import Model, architecture, context_length, device, load_base, load_tokenizer, use_threads
 from tasks.params import Section, load
@@ -51,15 +50,15 @@ class Finetune(Section):
     optimizer: Optimizer
 
 
-def encode_rows(rows: Sequence[Row], tokenizer: Tokenizer, contract: Contract) -> list[Encoded]:
-    """Encode examples and refuse those that training would get wrong.
+def encode_split(path: Path, tokenizer: Tokenizer, contract: Contract) -> Instructions:
+    """Encode one split's examples and refuse those that training would get wrong.
 
     Raises:
         TrainingError: an answer is empty or longer than may be generated, or an id is outside the vocabulary.
     """
-    encoded = []
-    for row in rows:
-        example = encode_example(tokenizer, row["input"], row["target"], contract)
+    rows = read_rows(path)
+    encoded = encode_examples(rows, tokenizer, contract)
+    for row, example in zip(rows, encoded, strict=True):
         if not 1 < len(example.response) <= contract.max_new_tokens:
             raise TrainingError(
                 f"example {row['id']}: its answer has {len(example.response)} tokens with the end token; allowed are 2 to "
@@ -67,7 +66,6 @@ def encode_rows(rows: Sequence[Row], tokenizer: Tokenizer, contract: Contract) -
             )
         if max(example.prompt + example.response) >= contract.vocabulary:
             raise TrainingError(f"example {row['id']} has a token id outside the vocabulary of {contract.vocabulary}.")
-        encoded.append(example)
     return encoded
 
 
@@ -111,7 +109,7 @@ def main(examples: Path, base: Path, tuned: Path, training_log: Path, training_r
     tokenizer, model = load_tokenizer(base), load_base(base)
     check_context(model, params)
     contract = contract_of(tokenizer, architecture(model), params.max_prompt_tokens, params.max_new_tokens)
-    train, dev = (encode_rows(read_rows(examples / f"{split}.jsonl"), tokenizer, contract) for split in ("train", "dev"))
+    train, dev = (encode_split(examples / f"{split}.jsonl", tokenizer, contract) for split in ("train", "dev"))
     model = prepare(model, params).to(device()).train()
     rows: list[Row] = []
     digests = {"examples_sha256": sha256_of(examples), "base_weights_sha256": read_json(base / "source.json")["weights_sha256"]}

@@ -94,7 +94,9 @@ def _suffix_logits(model: Model, suffixes: list[list[int]], past: object, prefix
         options["past_key_values"] = cache
     positions = torch.arange(prefix, prefix + width, device=model.device).expand(len(suffixes), -1)
     with torch.inference_mode():
-        return model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=past is not None, **options).logits
+        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=past is not None, **options)
+    logits: torch.Tensor = output.logits
+    return logits
 
 
 def _log_probability(logits: torch.Tensor, option: Option, prefix: int) -> float:

@@ -5,18 +5,21 @@ same prompt by construction. Control tokens that stand in a user's text are enco
 """
 
 import hashlib
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
+import datasets
 import transformers
 
-from tasks.data.files import sha256_of
+from tasks.data.files import Row, sha256_of
 from tasks.errors import TrainingError
 from tasks.prompts.contract import Contract
 from tasks.prompts.templates import LIBRARY
 
-Tokenizer = transformers.PreTrainedTokenizerBase
+Tokenizer: TypeAlias = transformers.PreTrainedTokenizerBase
 PROBE = "  Two spaces, a <|im_end|> </s> and 1,234 é\n"
 
 
@@ -28,6 +31,21 @@ class Encoded:
     """Ends where the answer begins."""
     response: list[int]
     """The target and the end token; the only ids that carry loss."""
+
+
+class Instructions(Sequence[Encoded]):
+    """Encoded examples, memory-mapped (a `datasets.Dataset` with the columns prompt and response)."""
+
+    def __init__(self, rows: datasets.Dataset) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        """How many examples."""
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Encoded:  # type: ignore[override]  # a slice has no use here
+        """One example."""
+        return Encoded(**self.rows[index])
 
 
 def contract_of(
@@ -72,6 +90,17 @@ def encode_example(tokenizer: Tokenizer, text: str, target: str, contract: Contr
     """Ids of an example: the prompt, and the answer that ends in the end token."""
     answer = tokenizer(target, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return Encoded(encode_prompt(tokenizer, text, contract), [*answer, contract.end_token_id])
+
+
+def encode_examples(rows: Iterable[Row], tokenizer: Tokenizer, contract: Contract) -> Instructions:
+    """Encode {input, target} rows, one after another: the ids go to disk and are read from there."""
+
+    def encoded() -> Iterator[dict[str, list[int]]]:
+        for row in rows:
+            yield asdict(encode_example(tokenizer, row["input"], row["target"], contract))
+
+    with tempfile.TemporaryDirectory() as cache:  # the map stays readable after its file is unlinked
+        return Instructions(datasets.Dataset.from_generator(encoded, cache_dir=cache))
 
 
 def _prompt_ids(tokenizer: Tokenizer, text: str, style: str, architecture: str) -> list[int]:

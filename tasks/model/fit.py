@@ -8,6 +8,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch.nn import functional
@@ -55,7 +56,7 @@ def response_loss(model: Model, batch: Batch) -> torch.Tensor:
     return functional.cross_entropy(logits.float(), targets[keep], reduction="sum")
 
 
-def mean_loss(model: Model, examples: Sequence[Encoded], size: int, pad: int, kind: str) -> float:
+def mean_loss(model: Model, examples: Sequence[Encoded], size: int, pad: int, kind: Literal["causal", "seq2seq"]) -> float:
     """Mean loss per response token over `examples`, without training."""
     model.eval()
     device = next(model.parameters()).device
@@ -63,7 +64,7 @@ def mean_loss(model: Model, examples: Sequence[Encoded], size: int, pad: int, ki
     with torch.inference_mode():
         ordered = sorted(examples, key=lambda example: len(example.prompt))
         for start in range(0, len(ordered), size):
-            batch = collate(ordered[start : start + size], pad, kind).to(device)  # type: ignore[arg-type]
+            batch = collate(ordered[start : start + size], pad, kind).to(device)
             total += float(response_loss(model, batch))
             tokens += int((batch.labels != IGNORED).sum())
     model.train()
@@ -123,8 +124,8 @@ def fit(
             count = int((batch.labels != IGNORED).sum())
             loss = response_loss(model, batch) / count
             _refuse_nan(loss.item(), "loss", step)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(trained, params.max_grad_norm).item()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = float(torch.nn.utils.clip_grad_norm_(trained, params.max_grad_norm))
             _refuse_nan(norm, "gradient norm", step)
             optimizer.step()
             schedule.step()
@@ -132,7 +133,7 @@ def fit(
             meter.add(loss.item(), count, batch)
             progress.update(step, meter.note())
             if step % params.log_every == 0 or step == steps:
-                log({"loss": meter.loss(), "grad_norm": norm, "learning_rate": schedule.get_last_lr()[0]}, step)
+                log({"loss": meter.loss(), "grad_norm": norm, "learning_rate": float(schedule.get_last_lr()[0])}, step)
         after = mean_loss(model, dev, params.batch_size, pad, kind)
         log({"dev_loss": after}, step)
     return {"dev_loss_before": before, "dev_loss_after": after, "steps": steps, "tokens": meter.tokens}

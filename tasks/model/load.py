@@ -3,7 +3,7 @@
 import ctypes
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import peft
 import torch
@@ -12,7 +12,7 @@ import transformers
 from tasks.errors import SourceError
 from tasks.model.encode import Tokenizer
 
-Model = transformers.PreTrainedModel
+Model: TypeAlias = transformers.PreTrainedModel
 
 
 def device() -> torch.device:
@@ -43,7 +43,7 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count or os.cpu_count() or 1)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a safety net that costs time; nothing here reads such memory
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a safety net that costs time; nothing here reads such memory
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

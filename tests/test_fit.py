@@ -1,0 +1,111 @@
+"""tasks/model/fit: the loss is transformers' own, on response tokens only; the loop's numbers are golden."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tasks.errors import TrainingError
+from tasks.model.batches import IGNORED, collate, epoch
+from tasks.model.encode import Encoded, contract_of, encode_example, encode_examples
+from tasks.model.fit import Optimizer, fit, mean_loss, response_loss
+from tasks.model.load import use_threads
+from tests import toys
+
+KINDS = ["causal", "seq2seq"]
+SETTINGS = Optimizer(
+    epochs=2, batch_size=4, learning_rate=1e-2, warmup=0.1, weight_decay=0.0, max_grad_norm=1.0, log_every=1
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    use_threads(1)
+
+
+def encoded(kind: str, count: int) -> list[Encoded]:
+    tokenizer = toys.tokenizer(kind)
+    contract = contract_of(tokenizer, kind, 400, 80)  # type: ignore[arg-type]
+    return [encode_example(tokenizer, row["input"], row["target"], contract) for row in toys.examples(count)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_transformers_own_on_the_same_labels(kind: str) -> None:
+    model, examples = toys.model(kind), encoded(kind, 5)
+    batch = collate(examples, model.config.pad_token_id, kind)  # type: ignore[arg-type]
+    theirs = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).loss
+    ours = response_loss(model, batch) / (batch.labels != IGNORED).sum()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_changes_no_example_s_loss(kind: str) -> None:
+    model, examples = toys.model(kind), encoded(kind, 6)
+    pad = model.config.pad_token_id
+    alone = sum(float(response_loss(model, collate([example], pad, kind)).detach()) for example in examples)  # type: ignore[arg-type]
+    together = float(response_loss(model, collate(examples, pad, kind)).detach())  # type: ignore[arg-type]
+    assert together == pytest.approx(alone, rel=1e-5)
+
+
+def test_only_the_answer_and_its_end_token_carry_loss_even_where_padding_is_the_end_token() -> None:
+    examples = encoded("causal", 4)
+    tokenizer = toys.tokenizer("causal")
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    batch = collate(examples, tokenizer.pad_token_id, "causal")
+    for row, example in zip(batch.labels.tolist(), examples, strict=True):
+        carried = [token for token in row if token != IGNORED]
+        assert carried == example.response
+        assert carried[-1] == tokenizer.eos_token_id
+        assert row[: len(example.prompt)] == [IGNORED] * len(example.prompt)
+
+
+def test_an_epoch_shows_each_example_once_with_little_padding() -> None:
+    examples = [Encoded([1] * length, [2]) for length in range(1, 200)]
+    batches = list(epoch(examples, 4, seed=3))
+    assert sorted(len(example.prompt) for batch in batches for example in batch) == list(range(1, 200))
+    cells = sum(len(batch) * max(len(example.prompt) for example in batch) for batch in batches)
+    assert cells < 1.1 * sum(range(1, 200))
+    assert [len(batch[0].prompt) for batch in batches] != sorted(len(batch[0].prompt) for batch in batches)
+
+
+def test_encoded_examples_on_disk_are_the_same_as_in_memory() -> None:
+    tokenizer = toys.tokenizer("causal")
+    contract = contract_of(tokenizer, "causal", 400, 80)
+    assert list(encode_examples(toys.examples(7), tokenizer, contract)) == encoded("causal", 7)
+
+
+def train(kind: str, **changes: float) -> tuple[list[dict[str, float]], torch.nn.Module]:
+    model, examples = toys.model(kind), encoded(kind, 20)
+    logged: list[dict[str, float]] = []
+    fit(model, examples[:16], examples[16:], SETTINGS.model_copy(update=changes), 5, model.config.pad_token_id, lambda values, step: logged.append(values))
+    return logged, model
+
+
+GOLDEN = {"causal": (6.40096, 5.69785), "seq2seq": (19.76377, 11.07500)}  # dev loss before and after
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loop_gives_its_golden_losses(kind: str) -> None:
+    logged, _ = train(kind)
+    dev = [values["dev_loss"] for values in logged if "dev_loss" in values]
+    assert (dev[0], dev[-1]) == pytest.approx(GOLDEN[kind], abs=2e-3)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
+    first, second = train("causal")[1].state_dict(), train("causal")[1].state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_loss_that_is_not_finite_stops_the_step_with_a_sentence() -> None:
+    model, examples = toys.model("causal"), encoded("causal", 4)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="the loss is nan at step 1.*learning_rate"):
+        fit(model, examples, examples, SETTINGS, 5, 3, lambda values, step: None)
+
+
+def test_mean_loss_weighs_every_response_token_alike() -> None:
+    model, examples = toys.model("causal"), encoded("causal", 6)
+    whole = mean_loss(model, examples, 6, 3, "causal")
+    assert mean_loss(model, examples, 1, 3, "causal") == pytest.approx(whole, rel=1e-5)
