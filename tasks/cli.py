@@ -65,6 +65,26 @@ def down() -> None:
 
 
 @app.command()
+def use(
+    table: Annotated[Path, typer.Argument(help=".csv, .jsonl or .parquet")],
+    given: Annotated[str, typer.Option("--input", help="The column that the model reads.")],
+    target: Annotated[str, typer.Option(help="The column that it is to write.")],
+    group: Annotated[
+        str | None, typer.Option(help="Rows that agree here stay in one split; --input unless said.")
+    ] = None,
+    family: Annotated[str, typer.Option(help="The template family.")] = "summarise",
+) -> None:
+    """Write params.yaml for a table of your own."""
+    from tasks.use import use as use_table
+
+    def call() -> None:
+        _in_checkout()
+        print(use_table(table, given, target, group, family))
+
+    _guarded("use", call)
+
+
+@app.command()
 def summary() -> None:
     """Print the last results: base against tuned, rows, costs."""
     from tasks.report.summary import print_summary

@@ -77,13 +77,19 @@ def choose_records(rows: list[Row], mix: Mix, family: Family, params: Expand) ->
     if column is None:
         raise ParamsError(f"params.yaml: expand.groups has no entry for source '{mix.source}'.")
     if missing := sorted({column, *mix.fields.values()} - rows[0].keys()):
-        raise ParamsError(f"params.yaml, expand: source '{mix.source}' has no column {missing}; it has {list(rows[0])}.")
+        raise ParamsError(
+            f"params.yaml, expand: source '{mix.source}' has no column {missing}; it has {list(rows[0])}."
+        )
     fitting = [{**row, "group": group_of(row[column])} for row in rows if not too_long(row, mix, family)]
     fitting.sort(key=lambda row: rank(params.seed, "take", row["group"], str(row["row"])))
     chosen = [{**row, "split": split_of(row["group"], params.split, params.seed)} for row in fitting]
     taken = [row for split in SPLITS for row in [r for r in chosen if r["split"] == split][: mix.take[split]]]
     counts = Counter(row["split"] for row in taken)
-    return taken, {**{split: counts[split] for split in SPLITS}, "too_long": len(rows) - len(fitting), "not_needed": len(fitting) - len(taken)}
+    return taken, {
+        **{split: counts[split] for split in SPLITS},
+        "too_long": len(rows) - len(fitting),
+        "not_needed": len(fitting) - len(taken),
+    }
 
 
 def render_record(row: Row, mix: Mix, family: Family, params: Expand) -> list[Row]:
@@ -113,7 +119,9 @@ def check_mix(mix: Mix, family: Family) -> None:
     """Refuse a mixture whose columns do not fit its family."""
     needed, given = {*family.fields, family.target}, {*mix.fields, *mix.constants}
     if needed != given:
-        raise ParamsError(f"params.yaml: expand.mixture, family '{mix.family}' needs {sorted(needed)}, not {sorted(given)}.")
+        raise ParamsError(
+            f"params.yaml: expand.mixture, family '{mix.family}' needs {sorted(needed)}, not {sorted(given)}."
+        )
 
 
 def read_benchmarks(folder: Path) -> dict[str, list[str]]:

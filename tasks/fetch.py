@@ -52,7 +52,10 @@ def fetch_sources(sources: dict[str, Source], folder: Path) -> Row:
         verify(name, source.url, files, source.sha256)
         size = sum(file.stat().st_size for file in files)
         manifest[name] = {**source.model_dump(), "bytes": size, "files": [file.name for file in files]}
-        print(f"{name:<18} {size / 1e6:8.2f} MB  {len(files):>3} file(s)  sha256 {source.sha256[:12]}  {source.url}", flush=True)
+        print(
+            f"{name:<18} {size / 1e6:8.2f} MB  {len(files):>3} file(s)  sha256 {source.sha256[:12]}  {source.url}",
+            flush=True,
+        )
     return {"sources": manifest}
 
 

@@ -21,7 +21,7 @@ from tasks.model.fit import Log, Optimizer, fit
 from tasks.model.load import Model, architecture, context_length, device, load_base, load_tokenizer, use_threads
 from tasks.params import Section, load
 from tasks.prompts import contract as prompt_contract
-from tasks.prompts.contract import Contract
+from tasks.prompts.contract import Contract, limit_of
 from tasks.step import run
 
 
@@ -44,8 +44,8 @@ class Finetune(Section):
     """CPU threads; 0: all cores. Part of the result: another number changes the last bits."""
     max_prompt_tokens: int
     """A longer prompt stops the step; the prompt contract holds it."""
-    max_new_tokens: int
-    """Tokens that an answer may have; a longer target stops the step."""
+    max_new_tokens: dict[str, int]
+    """By family: tokens that an answer may have, with the end token; a longer target stops the step."""
     lora: Lora
     optimizer: Optimizer
 
@@ -59,10 +59,12 @@ def encode_split(path: Path, tokenizer: Tokenizer, contract: Contract) -> Instru
     rows = read_rows(path)
     encoded = encode_examples(rows, tokenizer, contract)
     for row, example in zip(rows, encoded, strict=True):
-        if not 1 < len(example.response) <= contract.max_new_tokens:
+        limit = limit_of(row["family"], contract)
+        if not 1 < len(example.response) <= limit:
             raise TrainingError(
-                f"example {row['id']}: its answer has {len(example.response)} tokens with the end token; allowed are 2 to "
-                f"finetune.max_new_tokens = {contract.max_new_tokens}. Raise that, or quarantine such rows in validate."
+                f"example {row['id']}: its answer has {len(example.response)} tokens with the end token; allowed are "
+                f"2 to finetune.max_new_tokens.{row['family']} = {limit}. Raise that, "
+                "or quarantine such rows in validate."
             )
         if max(example.prompt + example.response) >= contract.vocabulary:
             raise TrainingError(f"example {row['id']} has a token id outside the vocabulary of {contract.vocabulary}.")
@@ -83,10 +85,11 @@ def prepare(model: Model, params: Finetune) -> Model:
 
 def check_context(model: Model, params: Finetune) -> None:
     """Refuse lengths that the model's positions do not reach."""
-    longest = params.max_prompt_tokens + params.max_new_tokens
+    longest = params.max_prompt_tokens + max(params.max_new_tokens.values())
     if (context := context_length(model)) and longest > context:
         raise ParamsError(
-            f"params.yaml: finetune.max_prompt_tokens + max_new_tokens = {longest}, but the base model reads {context} tokens."
+            f"params.yaml: finetune.max_prompt_tokens + the largest max_new_tokens = {longest}, "
+            f"but the base model reads {context} tokens."
         )
 
 
@@ -112,14 +115,22 @@ def main(examples: Path, base: Path, tuned: Path, training_log: Path, training_r
     train, dev = (encode_split(examples / f"{split}.jsonl", tokenizer, contract) for split in ("train", "dev"))
     model = prepare(model, params).to(device()).train()
     rows: list[Row] = []
-    digests = {"examples_sha256": sha256_of(examples), "base_weights_sha256": read_json(base / "source.json")["weights_sha256"]}
+    digests = {
+        "examples_sha256": sha256_of(examples),
+        "base_weights_sha256": read_json(base / "source.json")["weights_sha256"],
+    }
     with tracking.start_run("finetune", {**params.model_dump(), **digests}, digests) as tracked:
-        result = fit(model, train, dev, params.optimizer, params.seed, contract.pad_token_id, _log_to(rows, tracked.log))
+        result = fit(
+            model, train, dev, params.optimizer, params.seed, contract.pad_token_id, _log_to(rows, tracked.log)
+        )
         with staged(tuned) as folder:
             save(model, tokenizer, contract, folder)
         write_rows(training_log, rows)
         write_json(training_run, {"run_id": tracked.run_id, "tracking_uri": tracking.uri(), **result})
-    print(f"dev loss {result['dev_loss_before']:.3f} -> {result['dev_loss_after']:.3f}; weights sha256 {sha256_of(tuned)[:12]}")
+    print(
+        f"dev loss {result['dev_loss_before']:.3f} -> {result['dev_loss_after']:.3f}; "
+        f"weights sha256 {sha256_of(tuned)[:12]}"
+    )
 
 
 def _log_to(rows: list[Row], track: Log) -> Log:

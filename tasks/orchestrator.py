@@ -100,9 +100,7 @@ class Airflow:
     def __exit__(self, *_error: object) -> None:
         self._client.close()
 
-    def call(
-        self, method: str, path: str, body: object = None, allow: tuple[int, ...] = (), **query: Any
-    ) -> Any:
+    def call(self, method: str, path: str, body: object = None, allow: tuple[int, ...] = (), **query: Any) -> Any:
         """Send one request to `/api/v2/<path>`; the answer's JSON, or None for a status in `allow`."""
         answer = self._request(method, f"/api/v2/{path}", body, query)
         if answer.status_code in allow:
@@ -118,9 +116,7 @@ class Airflow:
                 return self._client.request(method, path, json=body, params=query, headers=headers)
             except httpx.TransportError as error:
                 if method == "POST" or attempt == 4:  # a POST may have been done: never twice
-                    raise ServiceError(
-                        f"Airflow at {self.url} does not answer ({error}): see .luthier/logs."
-                    ) from None
+                    raise ServiceError(f"Airflow at {self.url} does not answer ({error}): see .luthier/logs.") from None
                 time.sleep(2)
         raise AssertionError("unreachable")
 

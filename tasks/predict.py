@@ -68,7 +68,9 @@ def read_questions(folder: Path, name: str) -> list[Question]:
     """All questions of one fetched benchmark."""
     sources = read_json(folder / "manifest.json")["sources"]
     if name not in sources:
-        raise ParamsError(f"params.yaml: predict.suites names '{name}', which is not in fetch.benchmarks: {', '.join(sources)}.")
+        raise ParamsError(
+            f"params.yaml: predict.suites names '{name}', which is not in fetch.benchmarks: {', '.join(sources)}."
+        )
     files = sources[name]["files"]
     return read_flan_cot(folder / name) if len(files) > 1 else read_options_jsonl(folder / name / files[0])
 
@@ -106,7 +108,9 @@ def choice_rows(questions: list[Question], suite: Suite, scores: list[float]) ->
     return rows
 
 
-def answer_suite(suite: Suite, benchmarks: Path, params: Predict, model: Model, tokenizer: Tokenizer, progress: Progress) -> list[Row]:
+def answer_suite(
+    suite: Suite, benchmarks: Path, params: Predict, model: Model, tokenizer: Tokenizer, progress: Progress
+) -> list[Row]:
     """Let a model choose an option of each question of a suite."""
     questions = draw(read_questions(benchmarks, suite.benchmark), suite.questions, params.seed)
     shots = draw(read_questions(benchmarks, suite.shots_from), suite.shots, params.seed) if suite.shots_from else []
@@ -118,13 +122,29 @@ def answer_suite(suite: Suite, benchmarks: Path, params: Predict, model: Model, 
     return choice_rows(questions, suite, scores)
 
 
-def write_answers(examples: list[Row], params: Predict, model: Model, tokenizer: Tokenizer, contract: Contract, progress: Progress) -> list[Row]:
+def write_answers(
+    examples: list[Row], params: Predict, model: Model, tokenizer: Tokenizer, contract: Contract, progress: Progress
+) -> list[Row]:
     """Generate an answer to every held-out example."""
     prompts = [encode_prompt(tokenizer, row["input"], contract) for row in examples]
-    answers = generate(model, tokenizer, prompts, contract, params.batch_size, lambda done: progress.advance(done, "held-out examples"))
+    limits = [prompt_contract.limit_of(row["family"], contract) for row in examples]
+    answers = generate(
+        model,
+        tokenizer,
+        prompts,
+        limits,
+        contract,
+        params.batch_size,
+        lambda done: progress.advance(done, "held-out examples"),
+    )
     kept = ("id", "family", "template", "wording", "group", "input", "target")
     return [
-        {**{key: row[key] for key in kept}, "output": answer.text, "output_tokens": answer.tokens, "finished": answer.finished}
+        {
+            **{key: row[key] for key in kept},
+            "output": answer.text,
+            "output_tokens": answer.tokens,
+            "finished": answer.finished,
+        }
         for row, answer in zip(examples, answers, strict=True)
     ]
 
@@ -140,11 +160,19 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
             model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
             now = contract_of(tokenizer, architecture(model), contract.max_prompt_tokens, contract.max_new_tokens)
             prompt_contract.require_equal(contract, now)
-            write_rows(folder / name / "generations.jsonl", write_answers(examples, params, model, tokenizer, contract, progress))
-            choices = [row for suite in params.suites for row in answer_suite(suite, benchmarks, params, model, tokenizer, progress)]
+            write_rows(
+                folder / name / "generations.jsonl",
+                write_answers(examples, params, model, tokenizer, contract, progress),
+            )
+            choices = [
+                row
+                for suite in params.suites
+                for row in answer_suite(suite, benchmarks, params, model, tokenizer, progress)
+            ]
             write_rows(folder / name / "choices.jsonl", choices)
             write_json(folder / name / "decoding.json", {
-                "weights_sha256": sha256_of(weights), "contract_sha256": prompt_contract.digest(contract), "decoding": "greedy",
+                "weights_sha256": sha256_of(weights), "contract_sha256": prompt_contract.digest(contract),
+                "decoding": "greedy",
                 "max_new_tokens": contract.max_new_tokens, "batch_size": params.batch_size, "dtype": "float32",
             })  # fmt: skip
 

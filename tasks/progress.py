@@ -3,6 +3,7 @@
 `.luthier/progress.json` is rewritten at each line; the demo and the scheduler's page read it.
 """
 
+import math
 import time
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Progress:
         left = (now - self.started) / done * (self.total - done) if done else float("nan")
         print(f"{self.step}  {done:.0f} of {self.total} {self.unit}  {note}  {clock(left)} left", flush=True)
         row = {"step": self.step, "done": done, "total": self.total, "unit": self.unit}
-        write_json(PROGRESS, {**row, "seconds_left": None if left != left else round(left, 1)})
+        write_json(PROGRESS, {**row, "seconds_left": None if math.isnan(left) else round(left, 1)})
 
     def advance(self, units: float, note: str = "") -> None:
         """Say that `units` more are finished."""
@@ -46,7 +47,7 @@ class Progress:
 
 def clock(seconds: float) -> str:
     """3m07s, or ? when it is not known yet."""
-    if seconds != seconds:
+    if math.isnan(seconds):
         return "?"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

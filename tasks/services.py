@@ -32,9 +32,7 @@ def status(root: Path) -> dict[str, Service]:
     return {service.name: service for service in recorded(root) if service.alive()}
 
 
-def up(
-    root: Path, names: Iterable[str] = (*AIRFLOW, "mlflow"), say: Callable[[str], object] = print
-) -> list[str]:
+def up(root: Path, names: Iterable[str] = (*AIRFLOW, "mlflow"), say: Callable[[str], object] = print) -> list[str]:
     """Start those of `names` that do not run and wait until they answer.
 
     No MLflow server is started while MLFLOW_TRACKING_URI names one.

@@ -64,10 +64,14 @@ def exit_status(call: Callable[[], object], name: str) -> int:
         _fail(f"{name}: {error}")
         return 1
     except KeyboardInterrupt:
-        _fail(f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command goes on from here.")
+        _fail(
+            f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command goes on from here."
+        )
         return 130
     except Terminated:
-        _fail(f"{name}: stopped by SIGTERM. Nothing of this step is kept as finished; the same command goes on from here.")
+        _fail(
+            f"{name}: stopped by SIGTERM. Nothing of this step is kept as finished; the same command goes on from here."
+        )
         return EX_TEMPFAIL
     except OSError as error:
         sentence = _explain_os_error(error)

@@ -47,7 +47,12 @@ def split_rows(records: list[Row], verdicts: list[Verdict]) -> tuple[list[Row], 
                 reasons.setdefault(position, []).append(verdict.rule)
     valid = [record for position, record in enumerate(records) if position not in reasons]
     quarantined = [
-        {"row": records[position]["row"], "rule": broken[0], "reason": "breaks " + ", ".join(broken), "raw": records[position]}
+        {
+            "row": records[position]["row"],
+            "rule": broken[0],
+            "reason": "breaks " + ", ".join(broken),
+            "raw": records[position],
+        }
         for position, broken in sorted(reasons.items())
     ]
     return valid, quarantined
@@ -115,7 +120,9 @@ def main(raw: Path, valid: Path, quarantine: Path, report: Path) -> None:
             ]
             write_rows(valid_folder / f"{name}.jsonl", rows)
             write_rows(quarantine_folder / f"{name}.jsonl", bad)
-    totals = {key: sum(ledger[key] for ledger in ledgers.values()) for key in ("rows_in", "rows_valid", "rows_quarantined")}
+    totals = {
+        key: sum(ledger[key] for ledger in ledgers.values()) for key in ("rows_in", "rows_valid", "rows_quarantined")
+    }
     by_rule = sum((Counter(ledger["by_rule"]) for ledger in ledgers.values()), Counter[str]())
     write_json(report, {**totals, "by_rule": dict(by_rule), "sources": ledgers})
 

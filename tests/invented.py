@@ -41,7 +41,7 @@ def _near(rng: random.Random, target: str, kept: float) -> str:
 
 def generations(kept: float, examples: int = 24) -> list[dict[str, object]]:
     """Rows of generations.jsonl by a model that keeps this share of the target's words (0 to 1)."""
-    told, wrote = random.Random(1), random.Random(int(kept * 1000))  # noqa: S311
+    told, wrote = random.Random(1), random.Random(int(kept * 1000))
     rows = []
     for number in range(examples):
         target = _text(told, told.randint(12, 24))
@@ -70,7 +70,7 @@ def generations(kept: float, examples: int = 24) -> list[dict[str, object]]:
 
 def choices(right: float, questions: int = 40) -> list[dict[str, object]]:
     """Rows of choices.jsonl by a model that is right this often."""
-    asked, guess = random.Random(2), random.Random(int(right * 1000))  # noqa: S311
+    asked, guess = random.Random(2), random.Random(int(right * 1000))
     rows = []
     for suite, shots, n in (("mmlu", 0, 4), ("mmlu", 5, 4), ("piqa", 0, 2)):
         for number in range(questions):
@@ -96,8 +96,12 @@ def write_run(root: Path, base: float = 0.3, tuned: float = 0.5, examples: int =
     ]
     write_rows(root / "reports/training.jsonl", log)
     sources = {
-        "xsum": {"rows_in": 1000, "rows_valid": 962, "rows_quarantined": 38,
-                 "by_rule": {"expect_column_value_lengths_to_be_between document": 30, "unreadable": 8}},
+        "xsum": {
+            "rows_in": 1000,
+            "rows_valid": 962,
+            "rows_quarantined": 38,
+            "by_rule": {"expect_column_value_lengths_to_be_between document": 30, "unreadable": 8},
+        },
         "mts_dialog": {"rows_in": 100, "rows_valid": 100, "rows_quarantined": 0, "by_rule": {}},
     }
     totals = {key: sum(source[key] for source in sources.values()) for key in TOTALS}

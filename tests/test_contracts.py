@@ -54,7 +54,9 @@ def files_behind(file: str) -> set[str]:
         if current in found:
             continue
         found.add(current)
-        above = {name for module in imports_of(current) if module.startswith("tasks") for name in packages_above(module)}
+        above = {
+            name for module in imports_of(current) if module.startswith("tasks") for name in packages_above(module)
+        }
         above |= packages_above(current.removesuffix(".py").replace("/", "."))
         waiting += [path for name in above if (path := file_of(name))]
     return found
@@ -79,17 +81,25 @@ def test_a_stage_depends_on_its_params_section_and_no_other(stage: str) -> None:
 def test_a_stage_declares_exactly_the_code_that_it_runs(stage: str) -> None:
     declared = {path for path in STAGES[stage]["deps"] if path.startswith("tasks/") and path.endswith(".py")}
     behind = {path for path in files_behind(f"tasks/{stage}.py") if (ROOT / path).read_text().strip()}
-    assert sorted(declared) == sorted(behind), "dvc.yaml: write these deps:\n" + "\n".join(f"      - {p}" for p in sorted(behind))
+    assert sorted(declared) == sorted(behind), "dvc.yaml: write these deps:\n" + "\n".join(
+        f"      - {p}" for p in sorted(behind)
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_path_in_a_stage_s_command_is_declared_and_the_other_way_round(stage: str) -> None:
-    said = {word for word in STAGES[stage]["cmd"].split("-m tasks.")[1].split()[1:]}
+    said = set(STAGES[stage]["cmd"].split("-m tasks.")[1].split()[1:])
     entries = [STAGES[stage].get(kind, []) for kind in ("deps", "outs", "metrics", "plots")]
     declared = {next(iter(entry)) if isinstance(entry, dict) else entry for kind in entries for entry in kind}
     data = {path for path in declared if not path.startswith("tasks/")}
-    assert all(any(word == path or word.startswith(path + "/") or path.startswith(word + "/") for path in data) for word in said)
-    assert all(any(word == path or word.startswith(path + "/") or path.startswith(word + "/") for word in said) for path in data)
+    assert all(
+        any(word == path or word.startswith(path + "/") or path.startswith(word + "/") for path in data)
+        for word in said
+    )
+    assert all(
+        any(word == path or word.startswith(path + "/") or path.startswith(word + "/") for word in said)
+        for path in data
+    )
 
 
 ALLOWED = {  # who may import whom inside tasks/, beside errors, params and the like
@@ -162,13 +172,17 @@ def commands_in(readme: str) -> list[str]:
     """Lines of the README's shell blocks that start one of our own commands."""
     blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", readme, re.DOTALL)
     lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    return [line.split("#")[0].strip() for line in lines if line.startswith(("make ", "luthier ", "dvc ", "python -m "))]
+    return [
+        line.split("#")[0].strip() for line in lines if line.startswith(("make ", "luthier ", "dvc ", "python -m "))
+    ]
 
 
 def test_every_command_in_the_readme_exists() -> None:
     commands = commands_in((ROOT / "README.md").read_text())
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    known = subprocess.run([sys.executable, "-m", "tasks.cli", "--help"], capture_output=True, text=True, check=True).stdout
+    known = subprocess.run(
+        [sys.executable, "-m", "tasks.cli", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     assert any(line.startswith("make demo") for line in commands)
     for line in commands:
         words = line.split()

@@ -14,10 +14,11 @@ from tasks.prompts import contract as prompt_contract
 from tests import toys
 
 PARAMS: dict[str, Any] = {
-    "method": "lora", "seed": 3, "threads": 1, "max_prompt_tokens": 400, "max_new_tokens": 80,
+    "method": "lora", "seed": 3, "threads": 1, "max_prompt_tokens": 400, "max_new_tokens": {"summarise": 80},
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
     "optimizer": {
-        "epochs": 1, "batch_size": 4, "learning_rate": 1e-2, "warmup": 0.1, "weight_decay": 0.0, "max_grad_norm": 1.0, "log_every": 2,
+        "epochs": 1, "batch_size": 4, "learning_rate": 1e-2, "warmup": 0.1, "weight_decay": 0.0,
+        "max_grad_norm": 1.0, "log_every": 2,
     },
 }  # fmt: skip
 
@@ -41,7 +42,9 @@ def tune(root: Path, kind: str, **changes: Any) -> Path:
     return root / "tuned"
 
 
-@pytest.mark.parametrize(("kind", "method"), [("causal", "lora"), ("causal", "full"), ("seq2seq", "lora"), ("seq2seq", "full")])
+@pytest.mark.parametrize(
+    ("kind", "method"), [("causal", "lora"), ("causal", "full"), ("seq2seq", "lora"), ("seq2seq", "full")]
+)
 def test_both_families_train_by_adapter_and_in_full(project: Path, kind: str, method: str) -> None:
     tuned = tune(project, kind, method=method)
     assert (tuned / "adapter_config.json").is_file() == (method == "lora")
@@ -60,18 +63,23 @@ def test_training_twice_gives_the_same_bytes(project: Path) -> None:
 
 
 def test_an_answer_that_is_too_long_is_named_before_anything_is_trained(project: Path) -> None:
-    with pytest.raises(TrainingError, match=r"example summarise/toy:0: its answer has \d+ tokens .* finetune.max_new_tokens = 5"):
-        tune(project, "causal", max_new_tokens=5)
+    with pytest.raises(
+        TrainingError,
+        match=r"example summarise/toy:0: its answer has \d+ tokens .* finetune.max_new_tokens.summarise = 5",
+    ):
+        tune(project, "causal", max_new_tokens={"summarise": 5})
     assert not (project / "tuned").exists()
 
 
 def test_more_tokens_than_the_model_reads_are_refused(project: Path) -> None:
-    with pytest.raises(ParamsError, match="= 1080, but the base model reads 1024 tokens"):
+    with pytest.raises(ParamsError, match=r"= 1080, but the base model reads 1024 tokens"):
         tune(project, "causal", max_prompt_tokens=1000)
 
 
-def test_an_unreachable_tracking_server_stops_it_before_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_tracking_server_stops_it_before_training(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(TrackingError, match="127.0.0.1:9"):
+    with pytest.raises(TrackingError, match=r"127.0.0.1:9"):
         tune(project, "causal")
     assert not (project / "tuned").exists()

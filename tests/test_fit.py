@@ -26,7 +26,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def encoded(kind: str, count: int) -> list[Encoded]:
     tokenizer = toys.tokenizer(kind)
-    contract = contract_of(tokenizer, kind, 400, 80)  # type: ignore[arg-type]
+    contract = contract_of(tokenizer, kind, 400, {"summarise": 80})  # type: ignore[arg-type]
     return [encode_example(tokenizer, row["input"], row["target"], contract) for row in toys.examples(count)]
 
 
@@ -71,14 +71,22 @@ def test_an_epoch_shows_each_example_once_with_little_padding() -> None:
 
 def test_encoded_examples_on_disk_are_the_same_as_in_memory() -> None:
     tokenizer = toys.tokenizer("causal")
-    contract = contract_of(tokenizer, "causal", 400, 80)
+    contract = contract_of(tokenizer, "causal", 400, {"summarise": 80})
     assert list(encode_examples(toys.examples(7), tokenizer, contract)) == encoded("causal", 7)
 
 
 def train(kind: str, **changes: float) -> tuple[list[dict[str, float]], torch.nn.Module]:
     model, examples = toys.model(kind), encoded(kind, 20)
     logged: list[dict[str, float]] = []
-    fit(model, examples[:16], examples[16:], SETTINGS.model_copy(update=changes), 5, model.config.pad_token_id, lambda values, step: logged.append(values))
+    fit(
+        model,
+        examples[:16],
+        examples[16:],
+        SETTINGS.model_copy(update=changes),
+        5,
+        model.config.pad_token_id,
+        lambda values, step: logged.append(values),
+    )
     return logged, model
 
 
@@ -101,7 +109,7 @@ def test_a_loss_that_is_not_finite_stops_the_step_with_a_sentence() -> None:
     model, examples = toys.model("causal"), encoded("causal", 4)
     with torch.no_grad():
         model.model.norm.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="the loss is nan at step 1.*learning_rate"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 1.*learning_rate"):
         fit(model, examples, examples, SETTINGS, 5, 3, lambda values, step: None)
 
 

@@ -23,7 +23,7 @@ OUTPUTS = [
     "   ",
     "a",
     "the the the the the the the",
-    "Tokens end in a period .\t<script> & \"quotes\" 3.14 1,000",
+    'Tokens end in a period .\t<script> & "quotes" 3.14 1,000',
     "\U0001f600 emoji and a right-to-left \u202emark",
     "an exact copy of the target, word for word",
 ]
@@ -130,8 +130,10 @@ def test_examples_of_one_group_are_drawn_together() -> None:
     grouped = compare(match.means(twice), match.means(twice + 1), [str(i // 5) for i in range(60)], MEAN, HOW)
     alone = compare(match.means(twice), match.means(twice + 1), [str(i) for i in range(60)], MEAN, HOW)
     assert (grouped["n"], grouped["groups"]) == (60, 12)
-    width = {name: row["base_high"] - row["base_low"] for name, row in
-             {"once": once, "grouped": grouped, "alone": alone}.items()}
+    width = {
+        name: row["base_high"] - row["base_low"]
+        for name, row in {"once": once, "grouped": grouped, "alone": alone}.items()
+    }
     assert width["alone"] < 0.7 * width["grouped"]  # pretending independence would look surer
     assert abs(width["once"] - width["grouped"]) < 0.2 * width["once"]
 

@@ -47,10 +47,22 @@ def test_a_complete_section_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("seed: 1", "sed: 1", "'step.sed' is not a key. Did you mean 'seed'? Known here: seed, lora, sources, mixture."),
+        (
+            "seed: 1",
+            "sed: 1",
+            "'step.sed' is not a key. Did you mean 'seed'? Known here: seed, lora, sources, mixture.",
+        ),
         ("seed: 1, ", "", "'step.seed' is missing."),
-        ("lora: {rank: 2, alpha: 3}", "lora: {rnk: 2, alpha: 3}", "'step.lora.rnk' is not a key. Did you mean 'rank'? Known here: rank, alpha."),
-        ("a: {rank: 1,", "a: {ranks: 1,", "'step.sources.a.ranks' is not a key. Did you mean 'rank'? Known here: rank, alpha."),
+        (
+            "lora: {rank: 2, alpha: 3}",
+            "lora: {rnk: 2, alpha: 3}",
+            "'step.lora.rnk' is not a key. Did you mean 'rank'? Known here: rank, alpha.",
+        ),
+        (
+            "a: {rank: 1,",
+            "a: {ranks: 1,",
+            "'step.sources.a.ranks' is not a key. Did you mean 'rank'? Known here: rank, alpha.",
+        ),
         ("[{rank: 1, alpha: 2}]", "[{rank: 1}]", "'step.mixture.0.alpha' is missing. Known here: rank, alpha."),
         ("seed: 1", "seed: many", "'step.seed' = 'many'"),
         ("step:", "steps:", "has no section 'step'; its sections are: steps, other."),

@@ -46,7 +46,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(script: Path, what: str, **kwargs: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, str(script), what, "out"], capture_output=True, text=True, check=False, **kwargs)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(
+        [sys.executable, str(script), what, "out"], capture_output=True, text=True, check=False, **kwargs
+    )  # type: ignore[call-overload, no-any-return]
 
 
 def test_a_finished_step_exits_with_0_and_notes_its_cost(script: Path) -> None:
@@ -66,7 +68,9 @@ def test_a_finished_step_exits_with_0_and_notes_its_cost(script: Path) -> None:
         ("missing", 74, "luthier: made: No such file or directory: nowhere.jsonl. Run the steps in order: dvc repro."),
     ],
 )
-def test_what_a_user_can_cause_is_one_sentence_without_a_traceback(script: Path, what: str, status: int, said: str) -> None:
+def test_what_a_user_can_cause_is_one_sentence_without_a_traceback(
+    script: Path, what: str, status: int, said: str
+) -> None:
     result = call(script, what)
     assert result.returncode == status
     assert result.stderr.strip() == said
@@ -78,9 +82,15 @@ def test_a_bug_of_ours_keeps_its_traceback(script: Path) -> None:
     assert "Traceback" in result.stderr
 
 
-@pytest.mark.parametrize(("number", "status", "said"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 75, "SIGTERM")])
-def test_an_interrupted_step_says_so_and_leaves_nothing_that_looks_finished(script: Path, number: int, status: int, said: str) -> None:
-    process = subprocess.Popen([sys.executable, str(script), "wait", "out"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(
+    ("number", "status", "said"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 75, "SIGTERM")]
+)
+def test_an_interrupted_step_says_so_and_leaves_nothing_that_looks_finished(
+    script: Path, number: int, status: int, said: str
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(script), "wait", "out"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "waiting\n"
     process.send_signal(number)
@@ -102,7 +112,9 @@ def test_a_file_over_the_size_limit_is_one_sentence(script: Path) -> None:
 def test_a_full_disk_is_one_sentence_and_the_next_try_works(script: Path) -> None:
     small = script.parent / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False, capture_output=True
+    ).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         command = [sys.executable, str(script), "write", str(small / "out")]

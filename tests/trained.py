@@ -83,4 +83,4 @@ def write_model(models: Path) -> None:
     lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     peft.get_peft_model(model, lora).save_pretrained(models / "tuned")
     fast.save_pretrained(models / "tuned")
-    contract.write(contract_of(fast, "causal", 300, 8), models / "tuned")
+    contract.write(contract_of(fast, "causal", 300, {"summarise": 8, "section": 8}), models / "tuned")

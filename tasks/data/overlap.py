@@ -33,7 +33,9 @@ def certify(records: dict[str, Row], benchmarks: dict[str, list[str]], near: flo
         {clean, leaks, accepted, thresholds, between: {...counts and pairs}}.
     """
     by_split = {split: {key: row["text"] for key, row in records.items() if row["split"] == split} for split in SPLITS}
-    between = {f"{left}/{right}": _pairs(by_split[left], by_split[right], near) for left, right in combinations(SPLITS, 2)}
+    between = {
+        f"{left}/{right}": _pairs(by_split[left], by_split[right], near) for left, right in combinations(SPLITS, 2)
+    }
     for name, questions in benchmarks.items():
         asked = {f"{name}:{number}": text for number, text in enumerate(questions, start=1)}
         between[f"train/{name}"] = _pairs(by_split["train"], asked, near)

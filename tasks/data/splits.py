@@ -41,7 +41,9 @@ def split_of(group: str, shares: dict[str, float], seed: int) -> str:
         ParamsError: the shares are not those of train, dev and test, or do not sum to 1.
     """
     if tuple(shares) != SPLITS or abs(sum(shares.values()) - 1) > 1e-9:
-        raise ParamsError(f"params.yaml: expand.split must give train, dev and test shares that sum to 1, not {shares}.")
+        raise ParamsError(
+            f"params.yaml: expand.split must give train, dev and test shares that sum to 1, not {shares}."
+        )
     place = rank(seed, "split", group)
     if place < shares["train"]:
         return "train"

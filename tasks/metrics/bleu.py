@@ -24,13 +24,9 @@ class Bleu(Metric):  # type: ignore[misc]  # evaluate publishes no types
     """Corpus BLEU as an `evaluate.Metric`; `evaluate.load("sacrebleu")` would need the network."""
 
     def _info(self) -> MetricInfo:
-        return MetricInfo(
-            description=str(__doc__), citation="", inputs_description="", features=PAIR_OF_STRINGS
-        )
+        return MetricInfo(description=str(__doc__), citation="", inputs_description="", features=PAIR_OF_STRINGS)
 
-    def _compute(
-        self, predictions: list[str], references: list[str], per_example: bool = False
-    ) -> dict[str, Any]:
+    def _compute(self, predictions: list[str], references: list[str], per_example: bool = False) -> dict[str, Any]:
         """`bleu`, 0..100, and sacrebleu's signature; with `per_example` each example's ten counts instead.
 
         The counts: output tokens, target tokens, matching 1- to 4-grams, output's 1- to 4-grams.
@@ -50,9 +46,7 @@ def _counts(output: str, target: str) -> list[float]:
 
 def statistics(outputs: Sequence[str], targets: Sequence[str]) -> dict[str, Matrix]:
     """(n, 10): each example's counts, in `Bleu`'s order."""
-    counts = Bleu(keep_in_memory=True).compute(
-        predictions=list(outputs), references=list(targets), per_example=True
-    )
+    counts = Bleu(keep_in_memory=True).compute(predictions=list(outputs), references=list(targets), per_example=True)
     return {"bleu": np.array(counts["bleu"])}
 
 
@@ -70,6 +64,4 @@ def score(sums: Matrix) -> Matrix:
 
 def signature() -> str:
     """What sacrebleu wants cited beside a BLEU score: references, case, tokeniser, smoothing, version."""
-    return str(
-        Bleu(keep_in_memory=True).compute(predictions=["one"], references=["one"])["signature"]
-    )
+    return str(Bleu(keep_in_memory=True).compute(predictions=["one"], references=["one"])["signature"])

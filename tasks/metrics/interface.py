@@ -20,6 +20,4 @@ import datasets  # noqa: E402  # evaluate has just imported it, also without tra
 
 __all__ = ["PAIR_OF_STRINGS", "Metric", "MetricInfo"]
 
-PAIR_OF_STRINGS = datasets.Features(
-    {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
-)
+PAIR_OF_STRINGS = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})

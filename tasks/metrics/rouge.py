@@ -23,25 +23,19 @@ class Rouge(Metric):  # type: ignore[misc]  # evaluate publishes no types
     """ROUGE as an `evaluate.Metric`; `evaluate.load("rouge")` would need the network."""
 
     def _info(self) -> MetricInfo:
-        return MetricInfo(
-            description=str(__doc__), citation="", inputs_description="", features=PAIR_OF_STRINGS
-        )
+        return MetricInfo(description=str(__doc__), citation="", inputs_description="", features=PAIR_OF_STRINGS)
 
     def _compute(
         self, predictions: list[str], references: list[str], per_example: bool = False
     ) -> dict[str, float] | dict[str, list[float]]:
         """Each key's mean over the examples, 0..100; with `per_example` each key's list of values instead."""
         scorer = RougeScorer(KEYS, use_stemmer=True)
-        scores = [
-            scorer.score(target, output) for output, target in zip(predictions, references, strict=True)
-        ]
+        scores = [scorer.score(target, output) for output, target in zip(predictions, references, strict=True)]
         values = {key: [100.0 * float(score[key].fmeasure) for score in scores] for key in KEYS}
         return values if per_example else {key: float(np.mean(values[key])) for key in KEYS}
 
 
 def statistics(outputs: Sequence[str], targets: Sequence[str]) -> dict[str, Matrix]:
     """(n, 2) per key: each example's F-measure, 0..100, and 1 (so that sums give a mean)."""
-    values = Rouge(keep_in_memory=True).compute(
-        predictions=list(outputs), references=list(targets), per_example=True
-    )
+    values = Rouge(keep_in_memory=True).compute(predictions=list(outputs), references=list(targets), per_example=True)
     return {key: np.column_stack([values[key], np.ones(len(values[key]))]) for key in KEYS}

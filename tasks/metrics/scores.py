@@ -33,9 +33,7 @@ class Family:
         return list(zip(base.tolist(), tuned.tolist(), strict=True))
 
 
-def families(
-    base: Sequence[Row], tuned: Sequence[Row], metrics: Mapping[str, Sequence[str]]
-) -> dict[str, Family]:
+def families(base: Sequence[Row], tuned: Sequence[Row], metrics: Mapping[str, Sequence[str]]) -> dict[str, Family]:
     """Split predictions by family and count, for each metric that params.yaml names for it.
 
     Raises:
@@ -87,8 +85,7 @@ def score_choices(base: Sequence[Row], tuned: Sequence[Row], resampling: Resampl
     results: Results = {}
     for suite, shots in dict.fromkeys((row["suite"], row["shots"]) for row in base):
         ours, theirs = (
-            [row for row in model if (row["suite"], row["shots"]) == (suite, shots)]
-            for model in (base, tuned)
+            [row for row in model if (row["suite"], row["shots"]) == (suite, shots)] for model in (base, tuned)
         )
         counts = match.accuracy_statistics(ours), match.accuracy_statistics(theirs)
         row = compare(*counts, [row["group"] for row in ours], MEAN, resampling)

@@ -42,7 +42,9 @@ def encode_option(tokenizer: Tokenizer, context: str, continuation: str, kind: s
     return Option(list(both[: len(before)]), list(both[len(before) :]))
 
 
-def score(model: Model, options: Sequence[Option], batch_size: int, advance: Advance = lambda done: None) -> list[float]:
+def score(
+    model: Model, options: Sequence[Option], batch_size: int, advance: Advance = lambda done: None
+) -> list[float]:
     """Summed log-probability (nats) of each option's continuation.
 
     Args:
@@ -63,10 +65,10 @@ def score(model: Model, options: Sequence[Option], batch_size: int, advance: Adv
     scores = [0.0] * len(options)
     for start in range(0, len(sequences), batch_size):
         chosen = sequences[start : start + batch_size]
-        logits = _suffix_logits(model, [list(ids[prefix:]) for ids in chosen], past, prefix)
+        hidden = _hidden(model, [list(ids[prefix:]) for ids in chosen], past, prefix)
         for row, ids in enumerate(chosen):
             for index in fed[ids]:
-                scores[index] = _log_probability(logits[row], options[index], prefix)
+                scores[index] = _log_probability(model, hidden[row], options[index], prefix)
             advance(len(fed[ids]))
     return scores
 
@@ -79,11 +81,12 @@ def _common_prefix(sequences: Sequence[tuple[int, ...]], longest: int) -> int:
 
 def _prefill(model: Model, prefix: list[int]) -> object:
     with torch.inference_mode():
-        return model(input_ids=torch.tensor([prefix], device=model.device), use_cache=True, logits_to_keep=1).past_key_values
+        ids = torch.tensor([prefix], device=model.device)
+        return model.get_decoder()(input_ids=ids, use_cache=True).past_key_values
 
 
-def _suffix_logits(model: Model, suffixes: list[list[int]], past: object, prefix: int) -> torch.Tensor:
-    """Logits (batch, tokens, vocabulary) after each token of the suffixes; padding stands on the right and is unseen."""
+def _hidden(model: Model, suffixes: list[list[int]], past: object, prefix: int) -> torch.Tensor:
+    """Last hidden states (batch, tokens, width) of the suffixes; padding stands on the right and is unseen."""
     width = max(map(len, suffixes))
     ids = torch.tensor([suffix + [0] * (width - len(suffix)) for suffix in suffixes], device=model.device)
     mask = torch.tensor([[1] * (prefix + len(s)) + [0] * (width - len(s)) for s in suffixes], device=model.device)
@@ -94,15 +97,19 @@ def _suffix_logits(model: Model, suffixes: list[list[int]], past: object, prefix
         options["past_key_values"] = cache
     positions = torch.arange(prefix, prefix + width, device=model.device).expand(len(suffixes), -1)
     with torch.inference_mode():
-        output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=past is not None, **options)
-    logits: torch.Tensor = output.logits
-    return logits
+        output = model.get_decoder()(
+            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=past is not None, **options
+        )
+    hidden: torch.Tensor = output.last_hidden_state
+    return hidden
 
 
-def _log_probability(logits: torch.Tensor, option: Option, prefix: int) -> float:
+def _log_probability(model: Model, hidden: torch.Tensor, option: Option, prefix: int) -> float:
     start = len(option.context) - 1 - prefix  # this position predicts the continuation's first token
-    rows = logits[start : start + len(option.continuation)].float().log_softmax(-1)
-    return float(rows.gather(1, torch.tensor(option.continuation, device=rows.device)[:, None]).sum())
+    with torch.inference_mode():  # the vocabulary projection only where something is scored
+        logits = model.get_output_embeddings()(hidden[start : start + len(option.continuation)])
+        rows = logits.float().log_softmax(-1)
+        return float(rows.gather(1, torch.tensor(option.continuation, device=rows.device)[:, None]).sum())
 
 
 def _score_seq2seq(model: Model, options: Sequence[Option], batch_size: int, advance: Advance) -> list[float]:

@@ -49,7 +49,10 @@ class Instructions(Sequence[Encoded]):
 
 
 def contract_of(
-    tokenizer: Tokenizer, architecture: Literal["causal", "seq2seq"], max_prompt_tokens: int, max_new_tokens: int
+    tokenizer: Tokenizer,
+    architecture: Literal["causal", "seq2seq"],
+    max_prompt_tokens: int,
+    max_new_tokens: dict[str, int],
 ) -> Contract:
     """Describe how this tokenizer is going to be used."""
     style: Literal["chat", "plain"] = "chat" if tokenizer.chat_template and architecture == "causal" else "plain"

@@ -46,7 +46,9 @@ def response_loss(model: Model, batch: Batch) -> torch.Tensor:
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
     if architecture(inner) == "seq2seq":
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).logits
-        return functional.cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        return functional.cross_entropy(
+            logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
     hidden = inner.get_decoder()(
         input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
     ).last_hidden_state  # (batch, tokens, width)
@@ -56,7 +58,9 @@ def response_loss(model: Model, batch: Batch) -> torch.Tensor:
     return functional.cross_entropy(logits.float(), targets[keep], reduction="sum")
 
 
-def mean_loss(model: Model, examples: Sequence[Encoded], size: int, pad: int, kind: Literal["causal", "seq2seq"]) -> float:
+def mean_loss(
+    model: Model, examples: Sequence[Encoded], size: int, pad: int, kind: Literal["causal", "seq2seq"]
+) -> float:
     """Mean loss per response token over `examples`, without training."""
     model.eval()
     device = next(model.parameters()).device
@@ -81,8 +85,8 @@ def _schedule(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> to
 def _refuse_nan(value: float, name: str, step: int) -> None:
     if not math.isfinite(value):
         raise TrainingError(
-            f"the {name} is {value} at step {step}: the weights would be worthless. Lower finetune.optimizer.learning_rate, "
-            "or look at the examples of this batch."
+            f"the {name} is {value} at step {step}: the weights would be worthless. Lower "
+            "finetune.optimizer.learning_rate, or look at the examples of this batch."
         )
 
 
@@ -161,4 +165,5 @@ class _Meter:
     def note(self) -> str:
         rate = self.tokens / (time.monotonic() - self.started)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # ru_maxrss is in KB on Linux
-        return f"loss {self.mean:.3f}  {rate:.0f} tokens/s  padding {1 - self.tokens / self.cells:.0%}  memory {memory:.1f} GB"
+        padding = 1 - self.tokens / self.cells
+        return f"loss {self.mean:.3f}  {rate:.0f} tokens/s  padding {padding:.0%}  memory {memory:.1f} GB"

@@ -19,13 +19,14 @@ class Answer:
     tokens: int
     """Without the end token."""
     finished: bool
-    """Whether it ended by itself, rather than at `max_new_tokens`."""
+    """Whether it ended by itself, rather than at its limit."""
 
 
 def generate(
     model: Model,
     tokenizer: Tokenizer,
     prompts: Sequence[list[int]],
+    limits: Sequence[int],
     contract: Contract,
     batch_size: int,
     advance: Callable[[int], None] = lambda done: None,
@@ -36,46 +37,46 @@ def generate(
         model: in evaluation mode.
         tokenizer: the model's.
         prompts: ids, from `encode_prompt`.
-        contract: end token, pad token and the most tokens to write.
-        batch_size: prompts at once; they are sorted by length first.
+        limits: the most tokens to write to each, with the end token; the contract has them by family.
+        contract: end token and pad token.
+        batch_size: prompts at once; those of one limit, sorted by length.
         advance: is called with the number of prompts just answered.
 
     Returns:
         One answer a prompt, in the order of `prompts`.
     """
-    settings = _settings(model, contract)
     answers: list[Answer | None] = [None] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        written = _write(model, [prompts[index] for index in chosen], contract, settings)
-        for index, ids in zip(chosen, written, strict=True):
-            answers[index] = _answer(tokenizer, ids, contract)
-        advance(len(chosen))
+    for limit in sorted(set(limits)):
+        same = [index for index in range(len(prompts)) if limits[index] == limit]
+        order = sorted(same, key=lambda index: len(prompts[index]))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            written = _write(model, [prompts[index] for index in chosen], contract, limit)
+            for index, ids in zip(chosen, written, strict=True):
+                answers[index] = _answer(tokenizer, ids, contract)
+            advance(len(chosen))
     return [answer for answer in answers if answer is not None]
 
 
-def _settings(model: Model, contract: Contract) -> dict[str, object]:
+def _settings(model: Model, contract: Contract, limit: int) -> transformers.GenerationConfig:
     # The base model's own generation defaults (sampling, penalties) must not leak into what is measured.
-    return {
-        "generation_config": transformers.GenerationConfig(
-            max_new_tokens=contract.max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=contract.end_token_id,
-            pad_token_id=contract.pad_token_id,
-            decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
-        )
-    }
+    return transformers.GenerationConfig(
+        max_new_tokens=limit,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=contract.end_token_id,
+        pad_token_id=contract.pad_token_id,
+        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
+    )
 
 
-def _write(model: Model, prompts: list[list[int]], contract: Contract, settings: dict[str, object]) -> list[list[int]]:
+def _write(model: Model, prompts: list[list[int]], contract: Contract, limit: int) -> list[list[int]]:
     width = max(map(len, prompts))
     device = next(model.parameters()).device
     ids = torch.tensor([[contract.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
     with torch.inference_mode():
-        output = model.generate(input_ids=ids, attention_mask=mask, **settings)
+        output = model.generate(input_ids=ids, attention_mask=mask, generation_config=_settings(model, contract, limit))
     begin = 1 if contract.architecture == "seq2seq" else width
     return [list(row) for row in output[:, begin:].tolist()]
 

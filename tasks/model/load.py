@@ -70,7 +70,9 @@ def load_base(folder: Path) -> Model:
         auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
         model = auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
-        raise SourceError(f"{folder} holds no model that can be loaded ({' '.join(str(error).split())[:160]}).") from None
+        raise SourceError(
+            f"{folder} holds no model that can be loaded ({' '.join(str(error).split())[:160]})."
+        ) from None
     return model.eval()
 
 
@@ -82,7 +84,7 @@ def load_tuned(base: Path, tuned: Path) -> Model:
 
 
 def architecture(model: Model) -> Literal["causal", "seq2seq"]:
-    """causal (Llama, Falcon, SmolLM) or seq2seq (T5)."""
+    """Either causal (Llama, Falcon, SmolLM) or seq2seq (T5)."""
     return "seq2seq" if model.config.is_encoder_decoder else "causal"
 
 

@@ -95,7 +95,9 @@ class Served:
         records = [{str(key): str(value) for key, value in row.items()} for row in rows]
         texts = [instruction(record, self.constants) for record in records]
         prompts = [encode.encode_prompt(self.tokenizer, text, self.contract) for text in texts]
-        answers = generate.generate(self.model, self.tokenizer, prompts, self.contract, BATCH)
+        longest = max(self.contract.max_new_tokens.values())  # a bare prompt names no family
+        limits = [self.contract.max_new_tokens.get(record.get("family", ""), longest) for record in records]
+        answers = generate.generate(self.model, self.tokenizer, prompts, limits, self.contract, BATCH)
         return pd.DataFrame({"output": [answer.text for answer in answers]})
 
 

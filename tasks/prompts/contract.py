@@ -31,9 +31,22 @@ class Contract(Section):
     templates_sha256: str
     """Of the template library's files."""
     max_prompt_tokens: int
-    max_new_tokens: int
+    max_new_tokens: dict[str, int]
+    """By family: tokens that an answer may have, with the end token."""
     golden_ids: list[int]
     """What a fixed probe text becomes: catches any change that the other fields do not name."""
+
+
+def limit_of(family: str, contract: Contract) -> int:
+    """The most tokens that an answer of this family may have.
+
+    Raises:
+        ContractError: the model was not trained on this family.
+    """
+    if family not in contract.max_new_tokens:
+        known = ", ".join(contract.max_new_tokens)
+        raise ContractError(f"finetune.max_new_tokens has no entry for the family '{family}'; it has: {known}.")
+    return contract.max_new_tokens[family]
 
 
 def digest(contract: Contract) -> str:
@@ -57,7 +70,9 @@ def read(folder: Path) -> Contract:
     except FileNotFoundError:
         raise ContractError(f"{folder} has no {NAME}: it was not trained by Luthier; run finetune.") from None
     except ValueError as error:
-        raise ContractError(f"{folder / NAME} is damaged ({' '.join(str(error).split())}): run finetune again.") from None
+        raise ContractError(
+            f"{folder / NAME} is damaged ({' '.join(str(error).split())}): run finetune again."
+        ) from None
 
 
 def require_equal(trained: Contract, now: Contract) -> None:
@@ -67,7 +82,9 @@ def require_equal(trained: Contract, now: Contract) -> None:
         ContractError: naming each difference.
     """
     before, after = trained.model_dump(), now.model_dump()
-    differences = [f"{key}: trained with {before[key]}, now {after[key]}" for key in before if before[key] != after[key]]
+    differences = [
+        f"{key}: trained with {before[key]}, now {after[key]}" for key in before if before[key] != after[key]
+    ]
     if differences:
         raise ContractError(
             "the prompt contract differs from the one that the model was trained with: "

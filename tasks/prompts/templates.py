@@ -50,7 +50,9 @@ def load_family(name: str, library: Path = LIBRARY) -> Family:
     path = library / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in library.glob("*.yaml")))
-        raise ParamsError(f"'{name}' is no template family; known: {known}. Add a file to prompts/library for a new one.")
+        raise ParamsError(
+            f"'{name}' is no template family; known: {known}. Add a file to prompts/library for a new one."
+        )
     try:
         family = Family.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValueError as error:

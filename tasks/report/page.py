@@ -84,9 +84,7 @@ def title(section: str) -> str:
 
 def render(evidence: Evidence) -> str:
     """The page as HTML."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"title_of": title, "minus": _minus}
     sections = [(name, rows) for name, rows in evidence.results.items() if not _is_part(name)]
     family, key = _shown_family(evidence)

@@ -39,7 +39,7 @@ def describe(results: Results, sentence: str, facts: Mapping[str, str], example:
             "```python",
             f'mlflow.pyfunc.load_model("models:/luthier@challenger").predict([{record}])',
             "```",
-            "A record may also be `{\"prompt\": \"...\"}`: an instruction that is ready.",
+            'A record may also be `{"prompt": "..."}`: an instruction that is ready.',
             "",
             "### Where it comes from",
             "| link | sha256 or name |",

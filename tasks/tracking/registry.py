@@ -55,9 +55,7 @@ def _version(found: Any) -> Version:
     return Version(str(found.name), int(found.version), str(found.run_id), dict(found.tags))
 
 
-def add_version(
-    name: str, run_id: str, model_id: str, description: str, tags: Mapping[str, str]
-) -> Version:
+def add_version(name: str, run_id: str, model_id: str, description: str, tags: Mapping[str, str]) -> Version:
     """Make a logged model a version of the registered model `name`, which is made too if it is not there.
 
     One of the tags is `IDENTITY`, by which `find_version` finds it.

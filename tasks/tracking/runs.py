@@ -85,9 +85,7 @@ def start_run(
     run.end("FINISHED")
 
 
-def create_run(
-    name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: Mapping[str, str]
-) -> str:
+def create_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: Mapping[str, str]) -> str:
     """Create what `start_run` describes; return its id. The caller ends it."""
     mlflow_client, flat = client(), sorted(flattened(params).items())
     from mlflow.entities import Dataset, DatasetInput, Param  # noqa: PLC0415
