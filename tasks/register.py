@@ -98,7 +98,7 @@ def make_version(name: str, out: Outputs, chain: dict[str, str], identity: str) 
     results, cards = read_json(out["evaluate/metrics.json"]), read_json(out["evaluate/cards.json"])
     spent = costs(read_rows(COSTS)) if COSTS.exists() else {}
     add_metrics(run_id, model_id, numbers(results) | spent)
-    text = describe(results, cards["sentence"], facts, served.example)
+    text = describe(results, cards["primary"], cards["sentence"], facts, served.example)
     tags = facts | {IDENTITY: identity, "luthier.evidence": where, TRAINED_AS: trained["run_id"]}
     return add_version(name, run_id, model_id, text, tags)
 

@@ -87,6 +87,12 @@ def test_a_stage_declares_exactly_the_code_that_it_runs(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_reads_templates_depends_on_the_library(stage: str) -> None:
+    reads = "tasks/prompts/templates.py" in STAGES[stage]["deps"]
+    assert reads == ("tasks/prompts/library" in STAGES[stage]["deps"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_path_in_a_stage_s_command_is_declared_and_the_other_way_round(stage: str) -> None:
     said = set(STAGES[stage]["cmd"].split("-m tasks.")[1].split()[1:])
     entries = [STAGES[stage].get(kind, []) for kind in ("deps", "outs", "metrics", "plots")]

@@ -49,7 +49,14 @@ def _with(**changes: object) -> Evidence:
 UNSURE = "insufficient evidence"
 OVER_ZERO = {"difference": 2.0, "difference_low": -2.0, "difference_high": 6.0, "verdict": "cannot tell"}
 WORSE = {"difference": -5.0, "difference_low": -8.0, "difference_high": -2.0, "verdict": "worse"}
-FORGOT = {"piqa_0shot": {"accuracy": KEPT | {"difference": -12.0, "n": 100, "verdict": "worse"}}}
+FORGOT = {
+    "piqa_0shot": {
+        "accuracy": KEPT
+        | {"difference": -20.0, "difference_low": -28.0, "difference_high": -12.0, "n": 100, "verdict": "worse"}
+    }
+}
+NOISE = {"difference": -11.0, "difference_low": -22.0, "difference_high": 1.0, "n": 60, "verdict": "cannot tell"}
+NOISY = {"piqa_0shot": {"accuracy": KEPT | NOISE}}
 BROKEN = {"piqa_0shot": {"accuracy": KEPT | {"tuned": math.nan, "n": 100, "verdict": "cannot tell"}}}
 CASES = [
     ("the first that beats its base", _evidence(), None, "promote", "difference +10.00 [+6.00, +14.00]"),
@@ -63,7 +70,8 @@ CASES = [
     ("no leak certificate", _with(leaks_clean=None), None, UNSURE, "no leak certificate"),
     ("other weights evaluated", _with(evaluated="others"), None, "reject", "are not the evaluated ones"),
     ("unknown weights evaluated", _with(evaluated=None), None, UNSURE, "not recorded"),
-    ("a general ability lost", _with(metrics=_evidence().metrics | FORGOT), None, "reject", "a loss of 10"),
+    ("a general ability lost", _with(metrics=_evidence().metrics | FORGOT), None, "reject", "a loss that is surely over 10"),
+    ("a loss that may be noise", _with(metrics=_evidence().metrics | NOISY), None, "promote", "[-22.00, +1.00]"),
     ("a suite that is NaN", _with(metrics=_evidence().metrics | BROKEN), None, UNSURE, "piqa"),
     ("rolled back once", _with(rolled_back="it swears"), None, "reject", "it swears"),
     ("better than the champion", _evidence(), _evidence(1, kept=0.4), "promote", "Champion (version 1)"),

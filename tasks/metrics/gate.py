@@ -27,7 +27,7 @@ class Gate:
     min_examples: int
     """Fewer held-out examples than this are no evidence."""
     max_suite_drop: float
-    """Points of accuracy, 0..100, that a general suite may lose against the base model."""
+    """Points of accuracy, 0..100: a general suite whose whole interval lies below this loss stops a promotion."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,10 @@ def _suites(model: Evidence, gate: Gate) -> list[Check]:
         if row is None:
             checks.append(Check(None, f"{suite} has no finite accuracy."))
             continue
-        told = f"{suite}: accuracy {row['base']:.2f} to {row['tuned']:.2f} (n = {row['n']})"
-        allowed = f"a loss of {gate.max_suite_drop:g} is allowed"
-        checks.append(Check(row["difference"] >= -gate.max_suite_drop, f"{told}; {allowed}."))
+        interval = f"[{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
+        told = f"{suite}: accuracy {row['base']:.2f} to {row['tuned']:.2f} {interval}, n = {row['n']}"
+        refused = f"a loss that is surely over {gate.max_suite_drop:g} is refused"
+        checks.append(Check(row["difference_high"] >= -gate.max_suite_drop, f"{told}; {refused}."))
     return checks
 
 

@@ -20,6 +20,9 @@ from tasks.model.load import Model, architecture
 Advance = Callable[[int], None]
 
 
+Fed = tuple[int, tuple[int, ...]]  # length of the context, and all ids that one pass reads
+
+
 @dataclass(frozen=True)
 class Option:
     """A continuation to be scored."""
@@ -56,20 +59,21 @@ def score(
     if architecture(model) == "seq2seq":
         return _score_seq2seq(model, options, batch_size, advance)
     # Options that differ only in a last single token (letters) need one pass: group by what is fed to the model.
-    fed: dict[tuple[int, ...], list[int]] = {}
+    fed: dict[Fed, list[int]] = {}
     for index, option in enumerate(options):
-        fed.setdefault(tuple(option.context + option.continuation[:-1]), []).append(index)
-    sequences = sorted(fed, key=len)
-    prefix = _common_prefix(sequences, min(len(option.context) for option in options) - 1)
-    past = _prefill(model, list(sequences[0][:prefix])) if prefix else None
+        fed.setdefault((len(option.context), tuple(option.context + option.continuation[:-1])), []).append(index)
+    passes = sorted(fed, key=lambda one: len(one[1]))
+    prefix = _common_prefix([ids for _, ids in passes], min(length for length, _ in passes) - 1)
+    past = _prefill(model, list(passes[0][1][:prefix])) if prefix else None
     scores = [0.0] * len(options)
-    for start in range(0, len(sequences), batch_size):
-        chosen = sequences[start : start + batch_size]
-        hidden = _hidden(model, [list(ids[prefix:]) for ids in chosen], past, prefix)
-        for row, ids in enumerate(chosen):
-            for index in fed[ids]:
-                scores[index] = _log_probability(model, hidden[row], options[index], prefix)
-            advance(len(fed[ids]))
+    for start in range(0, len(passes), batch_size):
+        chosen = passes[start : start + batch_size]
+        hidden = _hidden(model, [list(ids[prefix:]) for _, ids in chosen], past, prefix)
+        for one, rows in zip(chosen, _log_probabilities(model, hidden, chosen, prefix), strict=True):
+            for index in fed[one]:
+                ids = torch.tensor(options[index].continuation, device=rows.device)
+                scores[index] = float(rows.gather(1, ids[:, None]).sum())
+            advance(len(fed[one]))
     return scores
 
 
@@ -104,12 +108,12 @@ def _hidden(model: Model, suffixes: list[list[int]], past: object, prefix: int) 
     return hidden
 
 
-def _log_probability(model: Model, hidden: torch.Tensor, option: Option, prefix: int) -> float:
-    start = len(option.context) - 1 - prefix  # this position predicts the continuation's first token
-    with torch.inference_mode():  # the vocabulary projection only where something is scored
-        logits = model.get_output_embeddings()(hidden[start : start + len(option.continuation)])
-        rows = logits.float().log_softmax(-1)
-        return float(rows.gather(1, torch.tensor(option.continuation, device=rows.device)[:, None]).sum())
+def _log_probabilities(model: Model, hidden: torch.Tensor, chosen: Sequence[Fed], prefix: int) -> list[torch.Tensor]:
+    """Of each pass, (continuation's tokens, vocabulary): the projection is done only where something is scored."""
+    spans = [row[context - 1 - prefix : len(ids) - prefix] for row, (context, ids) in zip(hidden, chosen, strict=True)]
+    with torch.inference_mode():
+        logits = model.get_output_embeddings()(torch.cat(spans))
+        return list(logits.float().log_softmax(-1).split([len(span) for span in spans]))
 
 
 def _score_seq2seq(model: Model, options: Sequence[Option], batch_size: int, advance: Advance) -> list[float]:

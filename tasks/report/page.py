@@ -87,6 +87,7 @@ def render(evidence: Evidence) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"title_of": title, "minus": _minus}
     sections = [(name, rows) for name, rows in evidence.results.items() if not _is_part(name)]
+    wordings = [(name, rows) for name, rows in evidence.results.items() if _is_part(name)]
     family, key = _shown_family(evidence)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
@@ -94,8 +95,8 @@ def render(evidence: Evidence) -> str:
         primary=dict(zip(("section", "key"), evidence.cards["primary"].split(".", 1), strict=True)),
         counts=Counter(row["verdict"] for _, rows in sections for row in rows.values()),
         sections=sections,
-        wordings=[(name, rows) for name, rows in evidence.results.items() if _is_part(name)],
-        axis=_difference_axis(evidence.results),
+        wordings=wordings,
+        axes={"whole": _difference_axis(dict(sections)), "parts": _difference_axis(dict(wordings))},
         curve=plots.learning_curve(evidence.learning),
         size=plots.SIZE,
         shown={"family": family, "key": key, **extremes(evidence.families[family], key)},
