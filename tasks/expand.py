@@ -10,9 +10,11 @@ wording of a test record can be trained on; the last wordings of every family ar
 from collections import Counter
 from pathlib import Path
 
-from tasks.data.files import Row, read_json, read_rows, staged, write_json, write_rows
+from pydantic import Field
+
+from tasks.data.files import Row, read_rows, remove, staged, write_json, write_rows
 from tasks.data.overlap import certify
-from tasks.data.questions import read_flan_cot, read_options_jsonl
+from tasks.data.questions import read_benchmarks
 from tasks.data.splits import SPLITS, group_of, rank, split_of
 from tasks.errors import DataError, LeakError, ParamsError
 from tasks.params import Section, load
@@ -28,6 +30,14 @@ class Length(Section):
     target: int
 
 
+class Take(Section):
+    """Records at most, by split."""
+
+    train: int = Field(ge=0)
+    dev: int = Field(ge=0)
+    test: int = Field(ge=0)
+
+
 class Mix(Section):
     """One part of the mixture: a family of instructions over one source."""
 
@@ -41,10 +51,9 @@ class Mix(Section):
     """The family's field: a text that is the same for every record."""
     max_words: Length
     """Longer records are left out and counted."""
-    wordings: int
+    wordings: int = Field(ge=1)
     """Templates that each training record is rendered with; dev and test records get one."""
-    take: dict[str, int]
-    """Records at most, by split."""
+    take: Take
 
 
 class Expand(Section):
@@ -53,9 +62,9 @@ class Expand(Section):
     seed: int
     split: dict[str, float]
     """Share of the groups, by split; sums to 1."""
-    held_out_wordings: int
+    held_out_wordings: int = Field(ge=0)
     """Templates a family, from its end, that only test examples use."""
-    near_duplicate: float
+    near_duplicate: float = Field(gt=0, le=1)
     """Share of a text's 13-word runs, 0 to 1, that makes it a near duplicate."""
     accepted_leaks: int
     """Leaks that are known and accepted."""
@@ -76,18 +85,20 @@ def choose_records(rows: list[Row], mix: Mix, family: Family, params: Expand) ->
     column = params.groups.get(mix.source)
     if column is None:
         raise ParamsError(f"params.yaml: expand.groups has no entry for source '{mix.source}'.")
-    if missing := sorted({column, *mix.fields.values()} - rows[0].keys()):
+    if missing := sorted({column, *mix.fields.values()} - rows[0].keys() if rows else []):
         raise ParamsError(
             f"params.yaml, expand: source '{mix.source}' has no column {missing}; it has {list(rows[0])}."
         )
-    fitting = [{**row, "group": group_of(row[column])} for row in rows if not too_long(row, mix, family)]
+    answered = [row for row in rows if row[mix.fields[family.target]].strip()]
+    fitting = [{**row, "group": group_of(row[column])} for row in answered if not too_long(row, mix, family)]
     fitting.sort(key=lambda row: rank(params.seed, "take", row["group"], str(row["row"])))
     chosen = [{**row, "split": split_of(row["group"], params.split, params.seed)} for row in fitting]
-    taken = [row for split in SPLITS for row in [r for r in chosen if r["split"] == split][: mix.take[split]]]
+    taken = [row for split in SPLITS for row in [r for r in chosen if r["split"] == split][: getattr(mix.take, split)]]
     counts = Counter(row["split"] for row in taken)
     return taken, {
         **{split: counts[split] for split in SPLITS},
-        "too_long": len(rows) - len(fitting),
+        "too_long": len(answered) - len(fitting),
+        "no_target": len(rows) - len(answered),
         "not_needed": len(fitting) - len(taken),
     }
 
@@ -115,23 +126,39 @@ def render_record(row: Row, mix: Mix, family: Family, params: Expand) -> list[Ro
     ]
 
 
-def check_mix(mix: Mix, family: Family) -> None:
-    """Refuse a mixture whose columns do not fit its family."""
+def check_mix(mix: Mix, family: Family, params: Expand) -> None:
+    """Refuse a part of the mixture that does not fit its family."""
     needed, given = {*family.fields, family.target}, {*mix.fields, *mix.constants}
+    where = f"params.yaml: expand.mixture, family '{mix.family}'"
     if needed != given:
+        raise ParamsError(f"{where} needs {sorted(needed)}, not {sorted(given)}.")
+    if family.target in mix.constants:
+        raise ParamsError(f"{where}: '{family.target}' is what the model is to write; name its column under fields.")
+    seen = max(0, len(family.templates) - params.held_out_wordings)
+    if seen < mix.wordings:
+        raise ParamsError(f"{where} has {seen} wordings to train on, fewer than the {mix.wordings} that it asks for.")
+    if [(other.family, other.source) for other in params.mixture].count((mix.family, mix.source)) > 1:
+        raise ParamsError(f"{where} stands there twice for source '{mix.source}': its examples would be, too.")
+
+
+def read_source(valid: Path, mix: Mix) -> list[Row]:
+    """The valid rows of one source."""
+    path = valid / f"{mix.source}.jsonl"
+    known = sorted(file.stem for file in valid.glob("*.jsonl"))
+    if known and not path.is_file():
         raise ParamsError(
-            f"params.yaml: expand.mixture, family '{mix.family}' needs {sorted(needed)}, not {sorted(given)}."
+            f"params.yaml: expand.mixture names source '{mix.source}', which is not there; known: {', '.join(known)}."
         )
+    return read_rows(path)
 
 
-def read_benchmarks(folder: Path) -> dict[str, list[str]]:
-    """The questions of every fetched benchmark, with their options, as text."""
-    texts = {}
-    for name, entry in read_json(folder / "manifest.json")["sources"].items():
-        several = len(entry["files"]) > 1
-        read = read_flan_cot(folder / name) if several else read_options_jsonl(folder / name / entry["files"][0])
-        texts[name] = [" ".join([item.question, *item.options]) for item in read]
-    return texts
+def said(row: Row, mix: Mix, family: Family) -> Row:
+    """A record's own texts, for the leak certificate."""
+    given = sorted(column for field, column in mix.fields.items() if field != family.target)
+    return {
+        "fields": [row[column] for column in sorted({*mix.fields.values()})],
+        "input": " ".join(row[column] for column in given),
+    }
 
 
 def main(valid: Path, benchmarks: Path, instructions: Path, certificate: Path) -> None:
@@ -141,22 +168,23 @@ def main(valid: Path, benchmarks: Path, instructions: Path, certificate: Path) -
     seen: dict[str, Row] = {}
     for mix in params.mixture:
         family = load_family(mix.family)
-        check_mix(mix, family)
-        taken, counts = choose_records(read_rows(valid / f"{mix.source}.jsonl"), mix, family, params)
+        check_mix(mix, family, params)
+        taken, counts = choose_records(read_source(valid, mix), mix, family, params)
         print(f"{mix.family:<12} " + "   ".join(f"{key} {value:>5}" for key, value in counts.items()))
         for row in taken:
             examples = render_record(row, mix, family, params)
             rendered[row["split"]] += examples
-            said = " ".join(row[name] for name in sorted(mix.fields.values()))
-            seen[f"{mix.family}/{examples[0]['record']}"] = {"split": row["split"], "text": said}
+            seen[f"{mix.family}/{examples[0]['record']}"] = {"split": row["split"], **said(row, mix, family)}
     if empty := [split for split in SPLITS if not rendered[split]]:
         raise DataError(f"no example in {', '.join(empty)}: give expand.split or expand.mixture more records there.")
     found = certify(seen, read_benchmarks(benchmarks), params.near_duplicate, params.accepted_leaks)
+    refused = certificate.with_name("leaks.refused.json")
+    remove(refused)
     if not found["clean"]:
-        write_json(certificate.with_name("leaks.refused.json"), found)
+        write_json(refused, found)
         raise LeakError(
             f"{found['leaks']} leaks between splits or benchmarks, {params.accepted_leaks} accepted; the pairs are in "
-            f"{certificate.with_name('leaks.refused.json')}. Group those records by a shared column, or remove them."
+            f"{refused}. Group those records by a shared column, or remove them."
         )
     with staged(instructions) as folder:
         for split, rows in rendered.items():

@@ -7,9 +7,13 @@ its sha256, and a manifest beside them. The only step that uses the network.
 """
 
 from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from pydantic import StringConstraints
 
 from tasks.data.files import Row, staged, write_json
 from tasks.data.sources import copy_source, verify
+from tasks.model.base import fetch_base, require_pins
 from tasks.params import Section, load
 from tasks.step import run
 
@@ -34,13 +38,16 @@ class Source(Section):
     """Hex digest of the bytes that `url` names (of several files: one after another, in name order)."""
 
 
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]  # it becomes a folder's and a file's
+
+
 class Fetch(Section):
     """What the pipeline starts from."""
 
     model: Model
-    sources: dict[str, Source]
+    sources: dict[Name, Source]
     """Records to train on, by name."""
-    benchmarks: dict[str, Source]
+    benchmarks: dict[Name, Source]
     """Questions for general suites, by name; never trained on."""
 
 
@@ -62,12 +69,11 @@ def fetch_sources(sources: dict[str, Source], folder: Path) -> Row:
 def main(raw: Path, benchmarks: Path, base: Path) -> None:
     """Fetch the pinned sources, the benchmarks and the base model."""
     params = load("fetch", Fetch)
+    require_pins(params.model.name, params.model.revision, params.model.sha256)
     for folder, sources in ((raw, params.sources), (benchmarks, params.benchmarks)):
         with staged(folder) as partial:
             partial.mkdir(parents=True)
             write_json(partial / "manifest.json", fetch_sources(sources, partial))
-    from tasks.model.base import fetch_base  # noqa: PLC0415  (torch takes seconds: check the cheap sources first)
-
     with staged(base) as partial:
         weights = fetch_base(params.model.name, params.model.revision, params.model.sha256, partial)
         write_json(partial / "source.json", {**params.model.model_dump(), "weights_sha256": weights})

@@ -10,14 +10,18 @@ The judge is Great Expectations; the report holds no clock, so the same rows giv
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.data.expectations import Verdict, judge
+from pydantic import Field
+
 from tasks.data.files import Row, read_json, staged, write_json, write_rows
 from tasks.data.records import read_records
 from tasks.errors import DataError, ParamsError
 from tasks.params import Section, load
 from tasks.step import run
+
+if TYPE_CHECKING:
+    from tasks.data.expectations import Verdict
 
 
 class Table(Section):
@@ -32,13 +36,13 @@ class Table(Section):
 class Validate(Section):
     """What is expected of each source."""
 
-    max_quarantined: float
+    max_quarantined: float = Field(ge=0, le=1)
     """Share of a source's rows, 0 to 1; more than this stops the pipeline."""
     sources: dict[str, Table]
     """By source name; the same names as in `fetch.sources`."""
 
 
-def split_rows(records: list[Row], verdicts: list[Verdict]) -> tuple[list[Row], list[Row]]:
+def split_rows(records: list[Row], verdicts: "list[Verdict]") -> tuple[list[Row], list[Row]]:
     """Divide records into valid and quarantined; a quarantined row carries every rule that it breaks."""
     reasons: dict[int, list[str]] = {}
     for verdict in verdicts:
@@ -58,7 +62,7 @@ def split_rows(records: list[Row], verdicts: list[Verdict]) -> tuple[list[Row], 
     return valid, quarantined
 
 
-def refuse(name: str, ledger: Row, verdicts: list[Verdict], max_quarantined: float) -> None:
+def refuse(name: str, ledger: Row, verdicts: "list[Verdict]", max_quarantined: float) -> None:
     """Stop on a table that may not be used.
 
     Raises:
@@ -78,7 +82,7 @@ def refuse(name: str, ledger: Row, verdicts: list[Verdict], max_quarantined: flo
         )
 
 
-def validate_source(files: list[Path], table: Table) -> tuple[list[Row], list[Row], list[Verdict]]:
+def validate_source(files: list[Path], table: Table) -> "tuple[list[Row], list[Row], list[Verdict]]":
     """Read one source and judge it; return valid rows, quarantined rows and the verdicts."""
     records: list[Row] = []
     set_aside: list[Row] = []
@@ -86,7 +90,11 @@ def validate_source(files: list[Path], table: Table) -> tuple[list[Row], list[Ro
         read, refused = read_records(file, table.columns)
         records += [{"file": file.name, **record} for record in read]
         set_aside += [{"file": file.name, **row} for row in refused]
-    verdicts = judge(records, table.columns, table.rules) if records else []
+    if not records:
+        return [], set_aside, []
+    from tasks.data.expectations import judge  # noqa: PLC0415  (takes seconds: what is wrong with the files comes first)
+
+    verdicts = judge(records, table.columns, table.rules)
     valid, quarantined = split_rows(records, verdicts)
     return valid, set_aside + quarantined, verdicts
 

@@ -9,6 +9,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import toys
 import yaml
@@ -19,6 +20,7 @@ from tasks.errors import ParamsError, SourceError
 from tasks.model.base import fetch_base
 
 CSV = b"id,text\r\n1,caf\xc3\xa9\r\n"
+A_TXT = "wheel:tiny-data==1.0!/tiny_data/a.txt"
 OUTPUTS = (Path("data/raw"), Path("data/benchmarks"), Path("models/base"))
 
 
@@ -160,15 +162,15 @@ def test_an_https_source_whose_server_does_not_answer_is_not_called_missing() ->
 @pytest.mark.parametrize(
     ("name", "revision", "pin", "said"),
     [
-        ("google/flan-t5-base", None, None, "fetch.model.revision is missing: pin a commit or tag of 'google/flan-t5-base' on its hub."),
-        ("google/flan-t5-base", "main", None, "the base model 'google/flan-t5-base' (revision main) cannot be loaded"),
+        ("owner/t5", None, None, "fetch.model.revision is missing: pin a commit or tag of 'owner/t5' on its hub, or"),
+        ("owner/t5", "main", None, "the base model 'owner/t5' (revision main) cannot be loaded"),
         ("no such/name!", "main", None, "the base model 'no such/name!' (revision main) cannot be loaded"),
-        ("wheel:tiny-data==1.0!/tiny_data/a.txt", None, None, "fetch.model.sha256 is missing: pin the bytes of wheel:tiny-data==1.0!/tiny_data/a.txt."),
-        ("wheel:tiny-data==1.0!/tiny_data/a.txt", None, sha(b"zed"), f"has sha256 {sha(b'ay')}, but params.yaml pins {sha(b'zed')}"),
-        ("wheel:tiny-data==1.0!/tiny_data/a.txt", None, sha(b"ay"), "is no GGUF file that transformers"),
-        ("wheel:tiny-data==1.0!/tiny_data/[ab].txt", None, sha(b"ay", b"bee"), "names 2 files; a base model is one GGUF file"),
+        (A_TXT, None, None, f"fetch.model.sha256 is missing: pin the bytes of {A_TXT}."),
+        (A_TXT, None, sha(b"zed"), f"has sha256 {sha(b'ay')}, but params.yaml pins {sha(b'zed')}"),
+        (A_TXT, None, sha(b"ay"), "a.txt is no GGUF file that transformers"),
+        ("wheel:tiny-data==1.0!/tiny_data/[ab].txt", None, sha(b"ay", b"bee"), "names 2 files; a base model is one"),
     ],
-)  # fmt: skip
+)
 def test_a_base_model_that_is_not_pinned_or_not_there_is_refused_at_once(
     wheel: Path, monkeypatch: pytest.MonkeyPatch, name: str, revision: str | None, pin: str | None, said: str
 ) -> None:
@@ -180,6 +182,22 @@ def test_a_base_model_that_is_not_pinned_or_not_there_is_refused_at_once(
     assert "\n" not in str(error.value)
     assert time.monotonic() - started < 10
     assert not list(Path("cache").glob("models/*")), "a refused model must not be taken from the cache next time"
+
+
+def test_a_hub_s_model_that_its_cache_here_holds_needs_no_network(
+    toy: Path, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(project / "hub"))
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(toy, f"hub/models--owner--toy/snapshots/{commit}")
+    Path("hub/models--owner--toy/refs").mkdir()
+    Path("hub/models--owner--toy/refs/main").write_text(commit)
+    weights = digest([toy / "model.safetensors"])
+    assert fetch_base("owner/toy", "main", None, Path("base")) == weights
+    assert fetch_base("owner/toy", commit, None, Path("again")) == weights
+    assert "'owner/toy' comes from the hub's cache on this machine" in capsys.readouterr().out
+    with pytest.raises(SourceError, match=r"the base model 'owner/toy' \(revision v2\) cannot be loaded"):
+        fetch_base("owner/toy", "v2", None, Path("other"))
 
 
 def spoil_config(folder: Path) -> None:
@@ -226,9 +244,10 @@ def test_weights_can_be_read_by_another_user_even_where_the_source_s_cannot(toy:
     [
         {"sources": {"mine": {"url": "mine.csv", "sha256": sha(b"other")}}},
         {"benchmarks": {"quiz": {"url": "nowhere.jsonl", "sha256": sha(CSV)}}},
+        {"model": {"name": "owner/model", "revision": "main", "sha256": None}},
         {"model": {"name": "owner/model", "revision": None, "sha256": None}},
     ],
-    ids=["sources", "benchmarks", "model"],
+    ids=["sources", "benchmarks", "model", "pin"],
 )
 def test_a_refused_fetch_leaves_each_output_whole_the_old_one_or_the_new_one(wrong: dict[str, object]) -> None:
     for folder in OUTPUTS:

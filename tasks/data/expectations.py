@@ -18,7 +18,11 @@ from tasks.errors import ParamsError
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own deprecations at import
     import great_expectations as gx
-    from great_expectations.expectations.expectation import ColumnMapExpectation, MulticolumnMapExpectation
+    from great_expectations.expectations.expectation import (
+        ColumnMapExpectation,
+        ColumnPairMapExpectation,
+        MulticolumnMapExpectation,
+    )
 
 logging.getLogger("great_expectations").setLevel(logging.ERROR)
 
@@ -88,12 +92,16 @@ def _snake(name: str) -> str:
 
 def _verdict(rule: Row, expectation: Any, result: Any) -> Verdict:
     found = result.result
-    if result.exception_info.get("raised_exception"):
-        message = result.exception_info.get("exception_message")
-        raise ParamsError(f"params.yaml, validate: rule {rule['rule']} cannot be run: {message}")
-    about_rows = isinstance(expectation, ColumnMapExpectation | MulticolumnMapExpectation)
+    # One exception, or one for each metric that raised, under its id.
+    for info in (result.exception_info, *result.exception_info.values()):
+        if isinstance(info, dict) and info.get("raised_exception"):
+            message = " ".join(str(info.get("exception_message")).split())
+            raise ParamsError(f"params.yaml, validate: rule {rule['rule']} cannot be run: {message}")
+    about_rows = isinstance(expectation, ColumnMapExpectation | ColumnPairMapExpectation | MulticolumnMapExpectation)
     broken = sorted(found.get("unexpected_index_list") or []) if about_rows else []
     observed = f"{len(broken)} rows break it" if about_rows else f"observed {found.get('observed_value')}"
+    if "partial_unexpected_list" in found and not about_rows:
+        observed = f"unexpected: {found['partial_unexpected_list']}"
     return Verdict(
         rule=" ".join(filter(None, [rule["rule"], rule.get("column")])),
         severity=str(rule.get("severity", "critical")),

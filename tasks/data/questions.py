@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tasks.data.files import read_rows
+from tasks.data.files import read_json, read_rows
 from tasks.errors import DataError
 
 OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
@@ -34,6 +34,8 @@ def read_options_jsonl(path: Path) -> list[Question]:
     """
     questions = []
     for number, row in enumerate(read_rows(path), start=1):
+        if not all(isinstance(row.get(key), str) for key in ("question", "options")):
+            raise DataError(f"{path.name}, row {number}: 'question' and 'options' must be text; it has {sorted(row)}.")
         parts = OPTION.split(row["options"].strip())[1:]
         letters, texts = parts[::2], [text.strip() for text in parts[1::2]]
         letter = str(row.get("answer", ""))[:1]
@@ -48,8 +50,7 @@ def read_flan_cot(folder: Path) -> list[Question]:
     """Read the dev questions in lm-eval's `flan_cot_fewshot` YAML files: options in the text, answer in the target."""
     questions = []
     for path in sorted(folder.glob("*.yaml")):
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_IgnoreTags)  # noqa: S506  (a SafeLoader)
-        for number, shot in enumerate(document["fewshot_config"]["samples"], start=1):
+        for number, shot in enumerate(_samples(path), start=1):
             stem, *parts = SHOT.split(shot["question"])
             answers = ANSWER.findall(shot["target"])
             options = tuple(text.strip() for text in parts[1::2])
@@ -59,6 +60,26 @@ def read_flan_cot(folder: Path) -> list[Question]:
     if not questions:
         raise DataError(f"{folder} holds no few-shot question.")
     return questions
+
+
+def _samples(path: Path) -> list[dict[str, str]]:
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_IgnoreTags)  # noqa: S506  (a SafeLoader)
+        samples: list[dict[str, str]] = document["fewshot_config"]["samples"]
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise DataError(f"{path.name} has no fewshot_config.samples ({' '.join(str(error).split())}).") from None
+    return samples
+
+
+def read_benchmarks(folder: Path) -> dict[str, list[Question]]:
+    """The questions of every fetched benchmark, by its name."""
+    sources = read_json(folder / "manifest.json")["sources"]
+    return {
+        name: read_flan_cot(folder / name)
+        if len(entry["files"]) > 1
+        else read_options_jsonl(folder / name / entry["files"][0])
+        for name, entry in sources.items()
+    }
 
 
 class _IgnoreTags(yaml.SafeLoader):

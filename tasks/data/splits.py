@@ -40,7 +40,7 @@ def split_of(group: str, shares: dict[str, float], seed: int) -> str:
     Raises:
         ParamsError: the shares are not those of train, dev and test, or do not sum to 1.
     """
-    if tuple(shares) != SPLITS or abs(sum(shares.values()) - 1) > 1e-9:
+    if set(shares) != set(SPLITS) or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-9:
         raise ParamsError(
             f"params.yaml: expand.split must give train, dev and test shares that sum to 1, not {shares}."
         )

