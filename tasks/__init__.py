@@ -16,7 +16,8 @@ import importlib.util
 import os
 
 # The one place for every library's offline and telemetry switch, and for what else is read once at import. It
-# stands here because it has to run before any of them is imported. `setdefault`: what the user exports wins (dvc.yaml lets fetch alone go online).
+# stands here because it has to run before any of them is imported. `setdefault`: what the user exports wins
+# (dvc.yaml lets fetch alone go online).
 SWITCHES = {
     "HF_HUB_OFFLINE": "1",  # after fetch everything is on disk; a lookup would only hide a missing file
     "HF_DATASETS_OFFLINE": "1",
