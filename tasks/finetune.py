@@ -94,7 +94,9 @@ def check_context(model: Model, params: Finetune) -> None:
 
 
 def save(model: Model, tokenizer: Tokenizer, contract: Contract, folder: Path) -> None:
-    """Write weights, tokenizer and prompt contract."""
+    """Write weights, tokenizer and prompt contract: the same model gives the same bytes."""
+    for config in getattr(model, "peft_config", {}).values():
+        config.target_modules = sorted(config.target_modules)  # a set: its order changes from process to process
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card

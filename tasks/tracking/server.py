@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "luthier"
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # the page opens at training runs, not at traces
 PROBE_S = 5.0
 # MLflow's own bounds (120 s a request, 7 retries) take minutes to tell of an outage. What is exported wins.
 SWITCHES = {
@@ -156,7 +155,7 @@ def experiment() -> str:
         if found is not None:
             return str(found.experiment_id)
         try:
-            return mlflow_client.create_experiment(EXPERIMENT, artifacts, tags=KIND)
+            return mlflow_client.create_experiment(EXPERIMENT, artifacts)
         except Exception:  # another process was first
             found = mlflow_client.get_experiment_by_name(EXPERIMENT)
             if found is None:
