@@ -158,7 +158,7 @@ def _wait(root: Path, since: float, started: set[str]) -> None:
     with Airflow(airflow.url if airflow else "", password(root)) as api:
         while waiting := _silent(api, services, started, since):
             for name in started:
-                if not services[name].alive():
+                if _ended(services[name]):
                     raise ServiceError(f"{name} ended while it started. {tail(log_of(root, name))}")
             if time.time() - since > START_S:
                 late = ", ".join(sorted(waiting))
@@ -166,6 +166,14 @@ def _wait(root: Path, since: float, started: set[str]) -> None:
             time.sleep(0.3)
         if "api-server" in started:
             api.make_pool()
+
+
+def _ended(service: Service) -> bool:
+    """Not alive at a second look either: a process that calls exec is unknown for an instant, and a log lags."""
+    if service.alive():
+        return False
+    time.sleep(1)
+    return not service.alive()
 
 
 def _silent(api: Airflow, services: dict[str, Service], started: set[str], since: float) -> set[str]:
