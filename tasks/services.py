@@ -134,8 +134,10 @@ def _start_mlflow(root: Path, settings: dict[str, str]) -> None:
         "--allowed-hosts", f"127.0.0.1:{port},localhost:{port}",
         "--cors-allowed-origins", f"http://127.0.0.1:{port},http://localhost:{port}",
     ]  # fmt: skip
-    # Its job processes serve features that are not used here.
-    start(root, "mlflow", command, settings | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, port)
+    # Its job processes serve features that are not used here; its log says why it ended, also where tasks.tracking
+    # has silenced the client in this process.
+    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "INFO"}
+    start(root, "mlflow", command, settings | own, port)
 
 
 def _migrate(root: Path, settings: dict[str, str]) -> None:
