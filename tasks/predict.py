@@ -11,8 +11,10 @@ are published with (`Answer:`), as their reference implementation does.
 from pathlib import Path
 from typing import Literal
 
-from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json, write_rows
-from tasks.data.questions import LETTERS, Question, read_flan_cot, read_options_jsonl
+from pydantic import model_validator
+
+from tasks.data.files import Row, read_rows, sha256_of, staged, write_json, write_rows
+from tasks.data.questions import LETTERS, Question, read_benchmarks
 from tasks.data.splits import rank
 from tasks.errors import ParamsError
 from tasks.model.choose import Option, encode_option, score
@@ -42,6 +44,12 @@ class Suite(Section):
     questions: int
     """How many, drawn by the seed."""
 
+    @model_validator(mode="after")
+    def _shots_come_from_elsewhere(self) -> "Suite":
+        if (self.shots > 0) != (self.shots_from is not None) or self.shots_from == self.benchmark:
+            raise ValueError("shots need a shots_from that is another benchmark, else a question could be its own shot")
+        return self
+
 
 class Predict(Section):
     """What is asked of both models."""
@@ -64,15 +72,12 @@ def ask(question: Question, by: str, answer: str = "") -> str:
     return f"{question.question}\n{options}\nAnswer:{answer}"
 
 
-def read_questions(folder: Path, name: str) -> list[Question]:
+def questions_of(benchmarks: dict[str, list[Question]], name: str) -> list[Question]:
     """All questions of one fetched benchmark."""
-    sources = read_json(folder / "manifest.json")["sources"]
-    if name not in sources:
-        raise ParamsError(
-            f"params.yaml: predict.suites names '{name}', which is not in fetch.benchmarks: {', '.join(sources)}."
-        )
-    files = sources[name]["files"]
-    return read_flan_cot(folder / name) if len(files) > 1 else read_options_jsonl(folder / name / files[0])
+    if name not in benchmarks:
+        known = ", ".join(benchmarks)
+        raise ParamsError(f"params.yaml: predict.suites names '{name}', which is not in fetch.benchmarks: {known}.")
+    return benchmarks[name]
 
 
 def draw(questions: list[Question], count: int, seed: int) -> list[Question]:
@@ -109,11 +114,16 @@ def choice_rows(questions: list[Question], suite: Suite, scores: list[float]) ->
 
 
 def answer_suite(
-    suite: Suite, benchmarks: Path, params: Predict, model: Model, tokenizer: Tokenizer, progress: Progress
+    suite: Suite,
+    benchmarks: dict[str, list[Question]],
+    params: Predict,
+    model: Model,
+    tokenizer: Tokenizer,
+    progress: Progress,
 ) -> list[Row]:
     """Let a model choose an option of each question of a suite."""
-    questions = draw(read_questions(benchmarks, suite.benchmark), suite.questions, params.seed)
-    shots = draw(read_questions(benchmarks, suite.shots_from), suite.shots, params.seed) if suite.shots_from else []
+    questions = draw(questions_of(benchmarks, suite.benchmark), suite.questions, params.seed)
+    shots = draw(questions_of(benchmarks, suite.shots_from), suite.shots, params.seed) if suite.shots_from else []
     preamble = "".join(ask(shot, suite.by, f" {LETTERS[shot.answer]}") + "\n\n" for shot in shots)
     options = options_of(questions, suite, preamble, tokenizer, architecture(model))
     each = len(options) / len(questions)
@@ -154,6 +164,7 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
     params = load("predict", Predict)
     use_threads(params.threads)
     tokenizer, contract, examples = load_tokenizer(tuned), prompt_contract.read(tuned), read_rows(test)
+    asked = read_benchmarks(benchmarks)
     progress = Progress("predict", 2 * (len(examples) + sum(suite.questions for suite in params.suites)), "answers")
     with staged(predictions) as folder:
         for name, weights in (("base", base), ("tuned", tuned)):
@@ -165,9 +176,7 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
                 write_answers(examples, params, model, tokenizer, contract, progress),
             )
             choices = [
-                row
-                for suite in params.suites
-                for row in answer_suite(suite, benchmarks, params, model, tokenizer, progress)
+                row for suite in params.suites for row in answer_suite(suite, asked, params, model, tokenizer, progress)
             ]
             write_rows(folder / name / "choices.jsonl", choices)
             write_json(folder / name / "decoding.json", {

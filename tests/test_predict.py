@@ -102,7 +102,7 @@ PARAMS = {
     "predict": {
         "seed": 1, "threads": 1, "batch_size": 3, "choice_batch_size": 4,
         "suites": [
-            {"suite": "quiz", "benchmark": "quiz", "by": "letter", "shots": 2, "shots_from": "quiz", "questions": 4},
+            {"suite": "quiz", "benchmark": "quiz", "by": "letter", "shots": 2, "shots_from": "drill", "questions": 4},
             {"suite": "quiz", "benchmark": "quiz", "by": "text", "shots": 0, "shots_from": None, "questions": 3},
         ],
     }
@@ -124,7 +124,11 @@ def test_both_models_answer_the_same_questions_in_the_same_order(
         for n in range(9)
     ]
     write_rows(tmp_path / "benchmarks/quiz/quiz.jsonl", quiz)
-    write_json(tmp_path / "benchmarks/manifest.json", {"sources": {"quiz": {"files": ["quiz.jsonl"]}}})
+    write_rows(tmp_path / "benchmarks/drill/quiz.jsonl", quiz[5:])
+    write_json(
+        tmp_path / "benchmarks/manifest.json",
+        {"sources": {name: {"files": ["quiz.jsonl"]} for name in ("quiz", "drill")}},
+    )
     predict.main(base, tuned, tmp_path / "test.jsonl", tmp_path / "benchmarks", tmp_path / "predictions")
     for name in ("generations", "choices"):
         before, after = (read_rows(tmp_path / f"predictions/{model}/{name}.jsonl") for model in ("base", "tuned"))
@@ -133,3 +137,10 @@ def test_both_models_answer_the_same_questions_in_the_same_order(
         row["id"] for row in toys.examples(5)
     ]
     assert [(row["shots"], row["n_choices"]) for row in before] == [(2, 2)] * 4 + [(0, 2)] * 3
+
+
+@pytest.mark.parametrize(("shots", "source"), [(2, None), (0, "drill"), (2, "quiz")])
+def test_shots_that_are_missing_or_the_questions_themselves_are_refused(shots: int, source: str | None) -> None:
+    values = {"suite": "quiz", "benchmark": "quiz", "by": "letter", "questions": 3}
+    with pytest.raises(ValueError, match="another benchmark"):
+        predict.Suite(**values, shots=shots, shots_from=source)

@@ -23,7 +23,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     with (tmp_path / "tickets.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["customer", "ticket", "summary"], ["7", "It is, \"broken\".", "Broken."]])
+        csv.writer(file).writerows([["customer", "ticket", "summary"], ["7", 'It is, "broken".', "Broken."]])
     return Path("tickets.csv")
 
 
@@ -35,7 +35,9 @@ def test_every_section_is_accepted_and_speaks_of_the_table(table: Path) -> None:
     assert load("validate", Validate).sources["mine"].columns == ["ticket", "summary", "customer"]
     expand = load("expand", Expand)
     assert expand.groups == {"mine": "customer"}
-    assert [(mix.family, mix.fields) for mix in expand.mixture] == [("summarise", {"document": "ticket", "summary": "summary"})]
+    assert [(mix.family, mix.fields) for mix in expand.mixture] == [
+        ("summarise", {"document": "ticket", "summary": "summary"})
+    ]
     assert list(load("evaluate", Evaluate).metrics) == ["summarise"]
     assert load("promote", Promote).primary == "summarise.rouge1"
 
@@ -44,7 +46,11 @@ def test_comments_and_what_the_table_does_not_decide_stay(table: Path) -> None:
     before = Path("params.yaml").read_text()
     use(table, "ticket", "summary", None, "summarise")
     after = Path("params.yaml").read_text()
-    for line in ("  # Rules are Great Expectations' own, by name.", "    learning_rate: 1.0e-3", "  max_prompt_tokens: 512"):
+    for line in (
+        "  # Rules are Great Expectations' own, by name.",
+        "    learning_rate: 1.0e-3",
+        "  max_prompt_tokens: 512",
+    ):
         assert any(said.startswith(line) for said in before.splitlines())
         assert any(said.startswith(line) for said in after.splitlines())
 
@@ -53,7 +59,13 @@ def test_comments_and_what_the_table_does_not_decide_stay(table: Path) -> None:
     ("given", "target", "family", "error", "said"),
     [
         ("text", "summary", "summarise", DataError, "has no column 'text'; its columns are: customer, ticket, summary"),
-        ("ticket", "summary", "sumarise", ParamsError, "is no template family; known: choose, note, section, summarise"),
+        (
+            "ticket",
+            "summary",
+            "sumarise",
+            ParamsError,
+            "is no template family; known: choose, note, section, summarise",
+        ),
         ("ticket", "summary", "section", ParamsError, "needs .*'dialogue', 'sections'.*: write expand.mixture"),
     ],
 )
