@@ -182,9 +182,11 @@ def main(valid: Path, benchmarks: Path, instructions: Path, certificate: Path) -
     remove(refused)
     if not found["clean"]:
         write_json(refused, found)
+        first = next(pair for between in found["between"].values() for pair in between["pairs"])
         raise LeakError(
             f"{found['leaks']} leaks between splits or benchmarks, {params.accepted_leaks} accepted; the pairs are in "
-            f"{refused}. Group those records by a shared column, or remove them."
+            f"{refused}. The first: {first['left']} and {first['right']} ({first['kind']}). Group such records by a "
+            "shared column, remove them, or accept that many with expand.accepted_leaks."
         )
     with staged(instructions) as folder:
         for split, rows in rendered.items():
