@@ -65,12 +65,12 @@ def exit_status(call: Callable[[], object], name: str) -> int:
         return 1
     except KeyboardInterrupt:
         _fail(
-            f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command goes on from here."
+            f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command runs it again."
         )
         return 130
     except Terminated:
         _fail(
-            f"{name}: stopped by SIGTERM. Nothing of this step is kept as finished; the same command goes on from here."
+            f"{name}: stopped by SIGTERM. Nothing of this step is kept as finished; the same command runs it again."
         )
         return EX_TEMPFAIL
     except OSError as error:
