@@ -7,13 +7,17 @@ import shutil
 import stat
 import time
 import zipfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import boto3
+import fsspec
 import huggingface_hub
 import pytest
 import toys
 import yaml
+from moto.server import ThreadedMotoServer
 
 from tasks import fetch
 from tasks.data.files import sha256_of
@@ -289,3 +293,37 @@ def test_a_source_s_name_cannot_lead_out_of_its_folder(name: str) -> None:
     with pytest.raises(ParamsError, match=r"params\.yaml: 'fetch\.sources"):
         fetch.main(*OUTPUTS)
     assert not Path("data").exists()
+
+
+# An object store
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An S3 server in this process, with one bucket that holds the CSV file."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="records")
+    client.put_object(Bucket="records", Key="2026/mine.csv", Body=CSV)
+    fsspec.filesystem("s3").clear_instance_cache()  # one that remembers another server
+    yield "records"
+    server.stop()
+
+
+def test_an_s3_source_is_fetched_byte_for_byte(bucket: str) -> None:
+    (file,) = copy_source(f"s3://{bucket}/2026/mine.csv", Path("got"))
+    assert (file.name, file.read_bytes()) == ("mine.csv", CSV)
+
+
+@pytest.mark.parametrize("url", ["s3://records/2026/yours.csv", "s3://nobody/mine.csv"])
+def test_an_s3_object_that_is_not_there_is_one_sentence(bucket: str, url: str) -> None:
+    with pytest.raises(SourceError, match=f"'{url}' is not there or cannot be reached") as error:
+        copy_source(url, Path("got"))
+    assert "\n" not in str(error.value)

@@ -20,6 +20,7 @@ from tasks.prompts.contract import Contract
 from tasks.prompts.templates import LIBRARY
 
 Tokenizer: TypeAlias = transformers.PreTrainedTokenizerBase
+AS_TEXT = "{{ messages[0]['content'] }}"  # a chat template without a frame
 PROBE = "  Two spaces, a <|im_end|> </s> and 1,234 é\n"
 
 
@@ -91,8 +92,7 @@ def encode_prompt(tokenizer: Tokenizer, text: str, contract: Contract) -> list[i
 
 def encode_example(tokenizer: Tokenizer, text: str, target: str, contract: Contract) -> Encoded:
     """Ids of an example: the prompt, and the answer that ends in the end token."""
-    answer = tokenizer(target, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return Encoded(encode_prompt(tokenizer, text, contract), [*answer, contract.end_token_id])
+    return Encoded(encode_prompt(tokenizer, text, contract), [*_text_ids(tokenizer, target), contract.end_token_id])
 
 
 def encode_examples(rows: Iterable[Row], tokenizer: Tokenizer, contract: Contract) -> Instructions:
@@ -108,15 +108,24 @@ def encode_examples(rows: Iterable[Row], tokenizer: Tokenizer, contract: Contrac
 
 def _prompt_ids(tokenizer: Tokenizer, text: str, style: str, architecture: str) -> list[int]:
     if style == "chat":
-        turns = [{"role": "user", "content": text}]
-        encoded = tokenizer.apply_chat_template(
-            turns, tokenize=True, add_generation_prompt=True, sanitize_control_tokens=True, return_dict=True
-        )
-        return list(encoded["input_ids"])
+        return _chat_ids(tokenizer, text, tokenizer.chat_template)
     if architecture == "seq2seq":  # the tokenizer's own frame, e.g. T5's end token
         return list(tokenizer(text, split_special_tokens=True)["input_ids"])
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    return start + list(tokenizer(text + "\n\n", add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    return start + _text_ids(tokenizer, text + "\n\n")
+
+
+def _text_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Ids of nothing but this text. `split_special_tokens` would let added tokens such as <think> through."""
+    return _chat_ids(tokenizer, text, AS_TEXT)
+
+
+def _chat_ids(tokenizer: Tokenizer, text: str, template: object) -> list[int]:
+    encoded = tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], chat_template=template, tokenize=True, add_generation_prompt=True,
+        sanitize_control_tokens=True, return_dict=True,
+    )  # fmt: skip
+    return list(encoded["input_ids"])
 
 
 def _sha256(text: object) -> str:

@@ -53,7 +53,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         SourceError: there is none.
     """
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # Added tokens are markers too (<think>), whether or not they are declared special; runs of spaces are not.
+        tokenizer.chat_control_tokens = sorted(token for token in tokenizer.get_added_vocab() if token.strip())
+        return tokenizer
     except (OSError, ValueError) as error:
         raise SourceError(f"{folder} holds no tokenizer ({' '.join(str(error).split())[:120]}): run fetch.") from None
 
