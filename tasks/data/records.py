@@ -1,165 +1,182 @@
-"""Raw files to records: every row is either a record or set aside with its number and reason; none is lost.
+"""Raw files to records: every row is either a record or set aside with its place and reason; none is lost.
 
-CSV is read strictly (RFC 4180 quoting) and as text: `None`, `N/A` and `null` stay what was written. JSON lines
-and Parquet values that are not text are written as JSON.
+A record is text: `None`, `N/A` and `null` stay what was written, and a value that is no text (JSON lines, Parquet) is
+written as JSON. What is wrong with one row sets that row aside; damage that cannot be confined to rows stops with the
+file and line. How each format is read stands in csv_reader, jsonl_reader and parquet_reader.
 """
 
-import codecs
-import csv
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from tasks.data.files import Row
 from tasks.errors import DataError
 
-csv.field_size_limit(1 << 27)  # bytes a field; the default of 128 KiB stops on long documents
+PLACE = {"_row": pa.int64(), "_byte_offset": pa.int64(), "_byte_length": pa.int64()}
+OURS = {"_file", *PLACE}  # what Luthier writes beside a table's own columns
+RECORD = 1 << 28  # bytes; a longer record is no record but a quote or line that never ends
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+S = TypeVar("S")
+T = TypeVar("T")
 
 
-def read_records(path: Path, columns: list[str]) -> tuple[list[Row], list[Row]]:
+@dataclass(frozen=True)
+class Limits:
+    """What a row may be."""
+
+    max_field_bytes: int
+    """UTF-8 bytes; a longer field sets its row aside (rule field_size)."""
+    may_be_empty: frozenset[str]
+    """Columns that may be empty or blank; any other sets its row aside (rule empty)."""
+    whole: bool
+    """A sha256 vouches for the file's bytes: a last row of CSV without a line end is believed (else rule truncated)."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What was read: rows in = records + set aside."""
+
+    records: pa.Table
+    """In file order: the asked columns (string), then _row (from 1, rows set aside counted, the header not),
+    _byte_offset (of the row in the file) and _byte_length (int64)."""
+    set_aside: list[Row]
+    """In file order, as tasks/data/quarantine.py describes them."""
+    notes: list[str]
+    """What was noticed about the file and changes no row."""
+
+
+def read_records(path: Path, columns: list[str], limits: Limits) -> Intake:
     """Read one raw file.
 
     Args:
         path: .csv, .jsonl or .parquet.
-        columns: those that the pipeline needs; others are left out.
-
-    Returns:
-        The records (`columns` as text, and `row`: the number in the file, from 1) and the rows set aside
-        ({row, rule, reason, raw}).
+        columns: those that are needed; others are left out.
+        limits: what a row may be.
 
     Raises:
         DataError: the format is unknown, the file is damaged as a whole, or lacks a column.
     """
-    reader = READERS.get(path.suffix)
-    if reader is None:
-        raise DataError(f"{path.name}: '{path.suffix}' cannot be read; Luthier reads {', '.join(READERS)}.")
-    records, set_aside = [], []
-    for number, found in enumerate(reader(path, columns), start=1):
-        row = _texts(found, columns) if isinstance(found, dict) else found
-        if isinstance(row, dict):
-            records.append({"row": number, **row})
-        else:
-            rule, reason, raw = row
-            set_aside.append({"row": number, "rule": rule, "reason": reason, "raw": raw})
-    return records, set_aside
+    return joined(read_parts(path, columns, limits), columns)
 
 
-Found = dict[str, Any] | tuple[str, str, str]  # a row, or why it is none: (rule, reason, raw text)
+def joined(parts: Iterable[Intake], columns: list[str]) -> Intake:
+    """Parts of one file as one."""
+    parts = list(parts)
+    return Intake(
+        records=pa.concat_tables([nothing(columns), *(part.records for part in parts)]),
+        set_aside=[row for part in parts for row in part.set_aside],
+        notes=[note for part in parts for note in part.notes],
+    )
 
 
-def _texts(row: dict[str, Any], columns: list[str]) -> Found:
-    texts = {column: _text(row[column]) for column in columns}
-    # JSON may escape what its line does not show: \u0000, or half of a surrogate pair.
-    return _check("".join(texts.values())) or texts
+def read_parts(path: Path, columns: list[str], limits: Limits) -> Iterator[Intake]:
+    """Read one raw file as `read_records` does, part by part in file order: of a CSV file little is held at once."""
+    if len(set(columns)) < len(columns):
+        raise DataError(f"a column is asked for twice: {', '.join(columns)}.")
+    if refused := sorted(OURS.intersection(columns)):
+        raise DataError(f"{', '.join(refused)}: Luthier writes that name itself; call the column something else.")
+    if not path.is_file():
+        raise DataError(f"{path} is not there: name a .csv, .jsonl or .parquet file.")
+    return _reader(path)(path, columns, limits)
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _reader(path: Path) -> Callable[[Path, list[str], Limits], Iterator[Intake]]:
+    # Imported here: each takes its own libraries, and each needs what stands in this module.
+    match path.suffix.lower():
+        case ".csv":
+            from tasks.data.csv_reader import read_csv  # noqa: PLC0415
+
+            return read_csv
+        case ".jsonl":
+            from tasks.data.jsonl_reader import read_jsonl  # noqa: PLC0415
+
+            return read_jsonl
+        case ".parquet":
+            from tasks.data.parquet_reader import read_parquet  # noqa: PLC0415
+
+            return read_parquet
+    raise DataError(f"{path.name}: '{path.suffix}' cannot be read; Luthier reads .csv, .jsonl, .parquet.")
 
 
-def _lines(path: Path) -> io.TextIOWrapper:
+def in_order(call: Callable[[S], T], items: Iterable[S], threads: int = 2) -> Iterator[T]:
+    """`call` of each item, in the items' order, worked out in threads a few items ahead.
+
+    numpy and Arrow let other threads run while they work, so that two threads keep two cores busy.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        coming: deque[Future[T]] = deque()
+        for item in items:
+            coming.append(pool.submit(call, item))
+            if len(coming) > threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def raw_of(path: Path, records: pa.Table, positions: Sequence[int]) -> list[bytes]:
+    """The raw bytes of some records' rows, without their line ends; of a Parquet file the row as JSON."""
+    rows = records.take(list(positions))
+    if path.suffix.lower() == ".parquet":
+        texts = rows.drop_columns(list(PLACE)).to_pylist()
+        return [json.dumps(row, ensure_ascii=False).encode() for row in texts]
+    raw = []
     with path.open("rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise DataError(f"{path.name} is UTF-16: save it as UTF-8.")
-    # Bytes that are not UTF-8 become lone surrogates, so that only their row is set aside; a BOM is dropped.
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+        for offset, length in zip(rows["_byte_offset"].to_pylist(), rows["_byte_length"].to_pylist(), strict=True):
+            file.seek(offset)
+            raw.append(file.read(length))
+    return raw
 
 
-def _check(text: str) -> tuple[str, str, str] | None:
-    if "\0" in text:
-        return "nul", "holds a NUL character", text.replace("\0", "\\0")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "utf8", "is not valid UTF-8", text.encode(errors="surrogatepass").decode(errors="backslashreplace")
-    return None
+def nothing(columns: list[str]) -> pa.Table:
+    """A table of records without a row."""
+    return pa.schema([*((name, pa.string()) for name in columns), *PLACE.items()]).empty_table()
 
 
-def _require(path: Path, columns: list[str], known: list[str]) -> None:
-    if not known:
-        raise DataError(f"{path.name} is empty: is it the right file?")
+def mark_dropped(path: Path, columns: list[str]) -> Intake:
+    """The note about a byte order mark."""
+    return Intake(nothing(columns), [], [f"{path.name} starts with a byte order mark, which was dropped."])
+
+
+def require(path: Path, columns: list[str], known: list[str]) -> None:
+    """Stop where a needed column is not there, or is there twice.
+
+    Raises:
+        DataError: which, and what the file has.
+    """
     if twice := [column for column in columns if known.count(column) > 1]:
         raise DataError(f"{path.name} has several columns called {', '.join(twice)}: give each its own name.")
-    missing = [column for column in columns if column not in known]
+    missing = [repr(column) for column in columns if column not in known]
     if missing:
         raise DataError(
-            f"{path.name} has no column {', '.join(repr(name) for name in missing)}; its columns are: "
-            f"{', '.join(known)}. Correct params.yaml or the file."
+            f"{path.name} has no column {', '.join(missing)}; its columns are: {', '.join(known)}. "
+            f"{_separated(known)}Correct the name or the file."
         )
 
 
-def _csv(path: Path, columns: list[str]) -> Iterator[Found]:
-    with _lines(path) as file:
-        reader = csv.reader(file, strict=True)
-        opened = 1
-        try:
-            header = next(reader, [])
-            _require(path, columns, header)
-            opened = reader.line_num + 1
-            for cells in reader:
-                raw = ",".join(cells)
-                if cells:
-                    yield _check(raw) or _shaped(cells, header, raw)
-                opened = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(
-                f"{path.name}: the row that starts on line {opened} cannot be read ({error}): look for a quote "
-                "that is not closed or not doubled there."
-            ) from None
+def _separated(known: list[str]) -> str:
+    if len(known) == 1:
+        for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+            if mark in known[0]:
+                return f"Is it separated by {name}? Luthier reads commas. "
+    return ""
 
 
-def _shaped(cells: list[str], header: list[str], raw: str) -> Found:
-    if len(cells) != len(header):
-        return "columns", f"has {len(cells)} cells where the header has {len(header)}", raw
-    return dict(zip(header, cells, strict=True))
+def check_encoding(path: Path) -> bool:
+    """Whether the file starts with a UTF-8 byte order mark.
 
-
-def _jsonl(path: Path, columns: list[str]) -> Iterator[Found]:
-    known: set[str] = set()
-    rows = 0
-    with _lines(path) as file:
-        for line in file:
-            text = line.rstrip("\r\n")
-            found = _check(text) or _object(text)
-            if isinstance(found, dict):
-                known |= found.keys()
-                rows += 1
-                found = _complete(found, columns, text)
-            yield found
-    if rows:
-        _require(path, columns, sorted(known))
-
-
-def _object(text: str) -> Found:
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return "json", f"is not JSON: {error}", text
-    return row if isinstance(row, dict) else ("json", "is not a JSON object", text)
-
-
-def _complete(row: Row, columns: list[str], raw: str) -> Found:
-    missing = [column for column in columns if row.get(column) is None]
-    return ("missing", f"has no {', '.join(missing)}", raw) if missing else row
-
-
-def _parquet(path: Path, columns: list[str]) -> Iterator[Found]:
-    try:
-        table = pq.ParquetFile(path, page_checksum_verification=True)
-        _require(path, columns, table.schema_arrow.names)
-        for batch in table.iter_batches(columns=columns):
-            for row in batch.to_pylist():
-                yield _complete(row, columns, json.dumps(row, default=str, ensure_ascii=False))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.name} is damaged or no Parquet file ({error}): fetch it again.") from None
-
-
-READERS: dict[str, Callable[[Path, list[str]], Iterator[Found]]] = {
-    ".csv": _csv,
-    ".jsonl": _jsonl,
-    ".parquet": _parquet,
-}
+    Raises:
+        DataError: it is empty, or UTF-16 by its mark or its many NULs.
+    """
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not start.removeprefix(BYTE_ORDER_MARK):
+        raise DataError(f"{path.name} is empty: is it the right file?")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or start.count(0) * 3 >= len(start):
+        raise DataError(f"{path.name} is not UTF-8; UTF-16? Save it as UTF-8.")
+    return start.startswith(BYTE_ORDER_MARK)
