@@ -1,114 +1,161 @@
 """The leak certificate: what of one split, or of a benchmark, stands in another split.
 
-Four looks at the records' own text (never at rendered prompts, which share their template's words): the same text,
-the same text after normalising, the same input with another target, and near duplicates that share a given part of
-their runs of 13 words. 13 words is what the GPT-3 paper (arXiv 2005.14165, appendix C) counted for contamination.
+Five looks at the records' own text (never at rendered prompts, which share their template's words). A held-out record
+leaks when another split holds, in this order: its text (`exact`), the same after normalising (`normalised`), the same
+question with another answer (`input`), its answer as a question or its question as an answer (`inverse`: summarise
+and write-the-article are one task turned round), or enough of its runs of 13 words (`near`). A benchmark's questions
+are shorter than 13 words as often as not, and a record may hold them in other columns, so they are looked for field
+by field as well: a record leaks a question when one of its fields is the question and its right option stands in it.
 
-A benchmark's questions are shorter than 13 words as often as not, and a record may hold them in other columns, so they
-are looked for field by field as well: a record leaks a question when one of its fields is the question and its right
-option stands in the record.
+Why every run is compared, and nothing is estimated. 13 words is what the GPT-3 paper looked for (arXiv 2005.14165,
+appendix C); others count shares of 8-word runs (PaLM, arXiv 2204.02311, section 8) or runs of more than 10 tokens
+(Llama 2, arXiv 2307.09288, appendix A.6; arXiv 2401.06059 compares them). Corpora are deduplicated by MinHash (arXiv
+2107.06499), which estimates the Jaccard similarity of two documents and finds a pair with some probability below 1.
+That suits cleaning and not certifying: a certificate must not miss, and a test record that stands inside a training
+record five times as long is leaked whole, while their Jaccard similarity is 0.2. `python -m benchmarks.near_duplicates`
+compares the two.
+
+What is held out is indexed, and the training records are streamed through it, so that memory grows by what is held out
+(about 4 kB a short dialogue).
 """
 
-from collections import defaultdict
-from itertools import combinations
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from tasks.data.files import Row
+from tasks.data.held_out import Asked, HeldOut, Pair, Part
 from tasks.data.questions import Question
-from tasks.data.splits import SPLITS, normalise
+from tasks.data.repeats import Keys, Repeated, keys_of, repeats
+from tasks.data.runs import RUN, runs_of
+from tasks.data.said import Read, Texts, portions
+from tasks.data.splits import SPLITS
 
-RUN = 13  # words
-KINDS = ("exact", "normalised", "input", "near")
+__all__ = ["Texts", "certify"]  # what a caller needs
+KINDS = ("exact", "normalised", "input", "inverse", "near")
+LISTED = 1000  # pairs between two splits that are written down; the others are counted
+LEFTS = {"dev": ("train",), "test": ("train", "dev")}  # what each held-out split is looked for in
+
+Said = Mapping[int, tuple[str, str]]
+"""A record's number: its id and normalised text."""
 
 
-def runs_of(text: str) -> set[str]:
-    """All runs of 13 words of the normalised text; a shorter text is one run."""
-    words = normalise(text).split()
-    return {" ".join(words[start : start + RUN]) for start in range(max(1, len(words) - RUN + 1))} if words else set()
+@dataclass(frozen=True)
+class Between:
+    """What was found of one held-out side in one split."""
+
+    held_out: HeldOut | Asked
+    left: str
+    pairs: Sequence[Pair]
+
+    @property
+    def listed(self) -> Sequence[Pair]:
+        """The pairs that are written down."""
+        return self.pairs[:LISTED]
+
+    def holders(self, pair: Pair) -> list[int]:
+        """The records that say what is held out, alone or together."""
+        return [pair.left] if pair.kind != "near" else self.held_out.runs.holders(self.left, pair.place)
 
 
-def certify(records: dict[str, Row], benchmarks: dict[str, list[Question]], near: float, accepted: int) -> Row:
+def certify(read: Read, benchmarks: Mapping[str, Sequence[Question]], near: float, accepted: int) -> Row:
     """Look for leaks.
 
     Args:
-        records: by record id: {split, fields, input}; fields: every text that the model sees or writes; input: what it
-            sees.
+        read: gives all records in batches, the same at each call; it is called once for every pass.
         benchmarks: the questions, by suite name.
         near: share of a text's runs, 0 to 1, found in another split that counts as a near duplicate.
         accepted: how many leaks the params accept.
 
     Returns:
-        {clean, leaks, accepted, thresholds, between: {...counts and pairs}}.
+        {clean, leaks, accepted, thresholds, records, between: {"train/test": {pairs, and how many of each kind}},
+        within: {split: {normalised, input, pairs}}}. `within` counts records that repeat one of their own split, which
+        is no leak. At most 1,000 pairs between two splits are listed, and these were compared word by word; near ones
+        beyond them are counted by the 64-bit numbers of their runs.
     """
-    by_split: dict[str, dict[str, Row]] = {split: {} for split in SPLITS}
-    for key, row in records.items():
-        by_split[row["split"]][key] = {**row, "text": " ".join(row["fields"])}
-    pairs = {
-        f"{left}/{right}": _pairs(by_split[left], by_split[right], near) for left, right in combinations(SPLITS, 2)
+    counts: Counter[str] = Counter()
+    seen: dict[str, list[Keys]] = {split: [] for split in SPLITS}
+    held_out = _held_out(read, counts, seen)
+    asked = Asked(benchmarks, counts.total())
+    for portion in portions(read(), ("train", "dev")):
+        if portion.split == "train":
+            seen["train"].append(keys_of(portion))
+            asked.seek(portion)
+        for right, lefts in LEFTS.items():
+            if portion.split in lefts:
+                held_out[right].seek(portion)
+    between = {
+        f"{left}/{right}": Between(held_out[right], left, [*held_out[right].pairs(left, near)])
+        for right, lefts in LEFTS.items()
+        for left in lefts
     }
-    for name, questions in benchmarks.items():
-        pairs[f"train/{name}"] = _asked(by_split["train"], name, questions, near)
-    leaks = sum(len(found) for found in pairs.values())
+    between |= {f"train/{name}": Between(asked, "train", [*asked.pairs(name, near)]) for name in benchmarks}
+    within = {split: repeats(keys) for split, keys in seen.items()}
+    said = _read_again(read, between.values(), [pair for _, pairs in within.values() for pair in pairs])
+    described = {name: _described(found, said, near) for name, found in between.items()}
+    leaks = sum(found[kind] for found in described.values() for kind in KINDS)
     return {
         "clean": leaks <= accepted,
         "leaks": leaks,
         "accepted": accepted,
         "thresholds": {"run_of_words": RUN, "near_duplicate": near},
-        "records": {split: len(rows) for split, rows in by_split.items()},
-        "between": {
-            name: {"pairs": found, **{kind: sum(pair["kind"] == kind for pair in found) for kind in KINDS}}
-            for name, found in pairs.items()
+        "records": {split: counts[split] for split in SPLITS},
+        "between": described,
+        "within": {
+            split: {**found, "pairs": [_row(kind, said[left][0], said[right][0]) for kind, left, right in pairs]}
+            for split, (found, pairs) in within.items()
         },
     }
 
 
-def _pairs(left: dict[str, Row], right: dict[str, Row], near: float) -> list[Row]:
-    exact = {row["text"]: key for key, row in left.items()}
-    normal = {normalise(row["text"]): key for key, row in left.items()}
-    inputs = {normalise(row["input"]): key for key, row in left.items()}
-    index = _index(left)
-    pairs = []
-    for key, row in right.items():
-        text, given = normalise(row["text"]), normalise(row["input"])
-        looks = (("exact", exact, row["text"]), ("normalised", normal, text), ("input", inputs, given))
-        # A text without a single word normalises to nothing, which is no sameness.
-        same = [(kind, where[said]) for kind, where, said in looks if said and said in where]
-        if same:
-            pairs.append({"kind": same[0][0], "left": same[0][1], "right": key})
-        else:
-            pairs += _near_pairs(key, row["text"], index, near)
-    return pairs
+def _held_out(read: Read, counts: Counter[str], seen: dict[str, list[Keys]]) -> dict[str, HeldOut]:
+    """Index the held-out splits; note how many records each split has, and what the held-out ones say."""
+    parts: dict[str, list[Part]] = {split: [] for split in LEFTS}
+    for portion in portions(read(), SPLITS):
+        counts[portion.split] += len(portion.numbers)
+        if portion.split in LEFTS:
+            parts[portion.split].append(Part.of(portion))
+            seen[portion.split].append(keys_of(portion))
+    return {right: HeldOut(parts.pop(right), lefts, counts.total()) for right, lefts in LEFTS.items()}
 
 
-def _asked(train: dict[str, Row], name: str, questions: list[Question], near: float) -> list[Row]:
-    index = _index(train)
-    by_field: dict[str, list[str]] = defaultdict(list)
-    for key, row in train.items():
-        for field in row["fields"]:
-            by_field[normalise(field)].append(key)
-    said = {key: f" {normalise(row['text'])} " for key, row in train.items()}
-    pairs = []
-    for item in questions:
-        asked, answer = normalise(item.question), normalise(item.options[item.answer])
-        holders = by_field.get(asked, []) if asked else []
-        # Without the answer it may ask something else: "Which of these is true?" stands in many benchmarks.
-        same = [key for key in holders if not answer or f" {answer} " in said[key]]
-        right = f"{name}:{item.id}"
-        if same:
-            pairs.append({"kind": "input", "left": same[0], "right": right})
-        else:
-            alone = [item.question] if len(asked.split()) >= RUN else []
-            texts = [*alone, " ".join([item.question, *item.options])]
-            pairs += [pair for text in texts for pair in _near_pairs(right, text, index, near)][:1]
-    return pairs
+def _read_again(read: Read, between: Iterable[Between], repeated: Iterable[Repeated]) -> Said:
+    wanted = {number for _, *pair in repeated for number in pair}
+    for found in between:
+        for pair in found.listed:
+            wanted |= {*found.holders(pair), *([pair.right] if isinstance(pair.right, int) else [])}
+    if not wanted:
+        return {}
+    return {
+        number: (record, text)
+        for portion in portions(read(), SPLITS, np.array(sorted(wanted), np.int64))
+        for number, record, text in zip(portion.numbers.tolist(), portion.ids, portion.text, strict=True)
+    }
 
 
-def _index(rows: dict[str, Row]) -> dict[str, str]:
-    return {run: key for key, row in rows.items() for run in runs_of(row["text"])}
+def _described(found: Between, said: Said, near: float) -> Row:
+    rows = [*_listed(found, said, near)]
+    counts = Counter(pair.kind for pair in found.pairs)
+    counts["near"] -= len(found.listed) - len(rows)
+    return {"pairs": rows, **{kind: counts[kind] for kind in KINDS}}
 
 
-def _near_pairs(key: str, text: str, index: dict[str, str], near: float) -> list[Row]:
-    runs = runs_of(text)
-    shared = [run for run in runs if run in index]
-    if not runs or len(shared) / len(runs) < near:
-        return []
-    return [{"kind": "near", "left": index[min(shared)], "right": key, "share": round(len(shared) / len(runs), 3)}]
+def _listed(found: Between, said: Said, near: float) -> Iterator[Row]:
+    """The pairs to be written down; near ones only if their texts, word by word, share as much as their numbers."""
+    for pair in found.listed:
+        right, text = said[pair.right] if isinstance(pair.right, int) else (pair.right, pair.text)
+        if pair.kind != "near":
+            yield _row(pair.kind, said[pair.left][0], right)
+            continue
+        runs = runs_of(text)
+        shared = {number: runs & runs_of(said[number][1]) for number in found.holders(pair)}
+        share = len(set().union(*shared.values())) / len(runs)
+        most = max(shared, key=lambda number: (len(shared[number]), -number))
+        if share >= near:
+            yield {**_row("near", said[most][0], right), "share": round(share, 3)}
+
+
+def _row(kind: str, left: str, right: str) -> Row:
+    return {"kind": kind, "left": left, "right": right}

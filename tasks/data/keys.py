@@ -1,0 +1,82 @@
+"""64-bit keys of texts, for whole columns at once: what groups, splits and draws are decided by.
+
+A key depends on what the text says alone, never on where its row stands, so that adding, removing or reordering rows
+moves no other row. Texts are hashed by pandas (SipHash with its fixed key), and drawn by mixing a key with the seed and
+a purpose (the finaliser of SplitMix64, Steele et al. 2014, doi 10.1145/2714064.2660195).
+"""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.data.splits import PLAIN, normalise
+
+Keys = npt.NDArray[np.uint64]
+SPACE, END = ord(" "), 0xFF  # 0xFF stands in no UTF-8 text
+LETTERS = PLAIN[:END] + bytes([END])  # what `normalise` does to ASCII
+
+
+def bytes_and_offsets(texts: pa.Array) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """The UTF-8 of all texts, one behind another, and where each begins: (bytes, len(texts) + 1 offsets)."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    data = bytes(memoryview(texts.buffers()[2])[offsets[0] : offsets[-1]]) if offsets[-1] > offsets[0] else b""
+    return data, offsets.astype(np.int64) - offsets[0]
+
+
+def texts_from(data: bytes | npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> pa.Array:
+    """The opposite of `bytes_and_offsets`."""
+    starts = pa.py_buffer(offsets.astype(np.int32))
+    return pa.StringArray.from_buffers(len(offsets) - 1, starts, pa.py_buffer(data))
+
+
+def normalised(texts: pa.Array) -> pa.Array:
+    """`normalise` of every text; ASCII, which most are, all at once."""
+    raw = texts.cast(pa.binary())
+    ended = pc.binary_join_element_wise(raw, pa.scalar(bytes([END]), pa.binary()), pa.scalar(b"", pa.binary()))
+    letters = np.frombuffer(bytes_and_offsets(ended)[0].translate(LETTERS), np.uint8)
+    kept = letters != SPACE
+    kept[1:] |= kept[:-1]  # of several spaces, the first
+    letters = letters[kept]
+    ends = np.flatnonzero(letters == END)
+    plain = pc.ascii_trim(texts_from(letters[letters != END], np.concatenate([[0], ends - np.arange(len(ends))])), " ")
+    ascii_only = pc.string_is_ascii(texts)
+    if pc.all(ascii_only).as_py() is not False:
+        return plain
+    others = [normalise(text) for text in texts.filter(pc.invert(ascii_only)).to_pylist()]
+    return pc.replace_with_mask(plain, pc.invert(ascii_only), pa.array(others, pa.string()))
+
+
+def keys_of(normal: pa.Array) -> Keys:
+    """The key of every normalised text."""
+    return np.asarray(pd.util.hash_array(normal.to_numpy(zero_copy_only=False), categorize=False), np.uint64)
+
+
+def mixed(keys: Keys, *purpose: str | int) -> Keys:
+    """Keys for a purpose: evenly spread, and unrelated to those for any other purpose."""
+    salt = hashlib.sha256("\x1f".join(map(str, purpose)).encode()).digest()[:8]
+    x = keys ^ np.uint64(int.from_bytes(salt, "big"))
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def shares_of(keys: Keys) -> npt.NDArray[np.float64]:
+    """Keys as numbers in [0, 1)."""
+    return np.asarray((keys >> np.uint64(11)) * 2.0**-53, np.float64)
+
+
+def hexadecimal(keys: Keys) -> pa.Array:
+    """Keys as texts of 16 hexadecimal digits."""
+    digits = np.frombuffer(keys.astype(">u8").tobytes().hex().encode(), np.uint8)
+    return texts_from(digits, np.arange(len(keys) + 1, dtype=np.int64) * 16)
+
+
+def word_counts(normal: pa.Array) -> npt.NDArray[np.int64]:
+    """Words of every normalised text."""
+    data, offsets = bytes_and_offsets(normal)
+    spaces = np.flatnonzero(np.frombuffer(data, np.uint8) == SPACE)
+    return np.diff(np.searchsorted(spaces, offsets)) + (np.diff(offsets) > 0)
