@@ -1,68 +1,110 @@
-"""2 validate: raw records -> valid rows, quarantined rows with their reasons, a report.
+r"""2 validate: raw records -> valid rows, quarantined rows with their reasons, reports on the data.
 
-Input: data/raw and section `validate` of params.yaml (the rules, by source). Output: one JSON-lines file a source
-in data/valid and in data/quarantine, and reports/validation.json. Rows in = rows valid + rows quarantined, always.
-The judge is Great Expectations; the report holds no clock, so the same rows give the same bytes.
+Input: data/raw, whose bytes are checked again, section `validate` of params.yaml (the rules, by source), the base
+model's tokenizer (lengths in tokens) and the profile of the last accepted data (drift). Output: one JSON-lines file a
+source in data/valid and in data/quarantine, reports/validation.json and bias.json, and both for people in data.html.
+Rows in = rows valid + rows quarantined, always. The judge is Great Expectations; no report holds a clock, so the same
+rows give the same bytes.
 
-    python -m tasks.validate data/raw data/valid data/quarantine reports/validation.json
+    python -m tasks.validate data/raw models/base/tokenizer.json data/accepted.json \
+        data/valid data/quarantine reports/validation.json reports/bias.json reports/data.html
 """
 
-from collections import Counter
-from dataclasses import asdict
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from tasks.data.accepted import accepted_profiles
+from tasks.data.bias import Bias, bias_report
+from tasks.data.derived import added_tokens
 from tasks.data.files import Row, read_json, staged, write_json, write_rows
-from tasks.data.records import read_records
+from tasks.data.judged import Judged, judge_source
+from tasks.data.lines import write_table
+from tasks.data.profile import control_tokens, profile_of
+from tasks.data.quarantine import account, total
+from tasks.data.records import Intake, Limits, read_records
+from tasks.data.rules import Means
+from tasks.data.sources import digest
 from tasks.errors import DataError, ParamsError
 from tasks.params import Section, load
+from tasks.report.data_page import render
 from tasks.step import run
-
-if TYPE_CHECKING:
-    from tasks.data.expectations import Verdict
 
 
 class Table(Section):
     """What is expected of one source."""
 
-    columns: list[str]
+    columns: list[str] = Field(min_length=1)
     """The columns that the pipeline needs; each is text."""
+    may_be_empty: list[str]
+    """Those of them that may be empty or blank; a row that is so in another is quarantined."""
+    rows: int | None
+    """How many rows its maker says that there are; null where nobody does."""
     rules: list[dict[str, Any]]
-    """Great Expectations' expectations: `rule` is its name, the rest its arguments."""
+    """Expectations of Great Expectations or ours (tasks/data/rules.py): `rule` is the name, the rest its arguments."""
+
+    @field_validator("may_be_empty")
+    @classmethod
+    def _are_columns(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        if unknown := sorted(set(names) - set(info.data.get("columns", names))):
+            raise ValueError(f"{', '.join(unknown)} not among columns")
+        return names
 
 
 class Validate(Section):
     """What is expected of each source."""
 
+    private: bool
+    """Whether no report, page or message may show a value of the data."""
     max_quarantined: float = Field(ge=0, le=1)
     """Share of a source's rows, 0 to 1; more than this stops the pipeline."""
+    max_field_bytes: int = Field(gt=0)
+    """Of one field; a row with a longer one is quarantined."""
+    samples: int = Field(ge=0)
+    """Rows shown for each rule on the data page."""
+    bias: Bias
+    """The data bias report."""
     sources: dict[str, Table]
     """By source name; the same names as in `fetch.sources`."""
 
 
-def split_rows(records: list[Row], verdicts: "list[Verdict]") -> tuple[list[Row], list[Row]]:
-    """Divide records into valid and quarantined; a quarantined row carries every rule that it breaks."""
-    reasons: dict[int, list[str]] = {}
-    for verdict in verdicts:
-        if verdict.severity == "critical":
-            for position in verdict.broken_by:
-                reasons.setdefault(position, []).append(verdict.rule)
-    valid = [record for position, record in enumerate(records) if position not in reasons]
-    quarantined = [
-        {
-            "row": records[position]["row"],
-            "rule": broken[0],
-            "reason": "breaks " + ", ".join(broken),
-            "raw": records[position],
-        }
-        for position, broken in sorted(reasons.items())
-    ]
-    return valid, quarantined
+def read_source(name: str, folder: Path, manifest: Row, params: Validate) -> list[tuple[Path, Intake]]:
+    """Read a source's files, after a look whether they are still the bytes that were fetched.
+
+    Raises:
+        DataError: they are not, a file is damaged as a whole, or there are not as many rows as there must be.
+    """
+    table = params.sources[name]
+    files = [folder / file for file in manifest["files"]]
+    if digest(files) != manifest.get("sha256"):
+        raise DataError(
+            f"source '{name}': {', '.join(map(str, files))} no longer has the sha256 that it was fetched with: run "
+            "fetch again (dvc repro fetch), or pin the new bytes in params.yaml, section fetch."
+        )
+    limits = Limits(params.max_field_bytes, frozenset(table.may_be_empty), whole=True)
+    read = []
+    for file in files:
+        try:
+            read.append((file, read_records(file, table.columns, limits)))
+        except DataError:
+            if not params.private:
+                raise
+            raise DataError(
+                f"source '{name}': {file} cannot be read. Why is not shown (validate.private), because it may quote "
+                f"the data. This shows it: luthier validate {file} --columns {','.join(table.columns)} --out FOLDER"
+            ) from None
+    rows = sum(len(intake.records) + len(intake.set_aside) for _, intake in read)
+    if table.rows not in (None, rows):
+        raise DataError(
+            f"source '{name}' holds {rows:,} rows, but validate.sources.{name}.rows in params.yaml is {table.rows:,}: "
+            "is a part missing?"
+        )
+    return read
 
 
-def refuse(name: str, ledger: Row, verdicts: "list[Verdict]", max_quarantined: float) -> None:
+def refuse(name: str, judged: Judged, ledger: Row, max_quarantined: float) -> None:
     """Stop on a table that may not be used.
 
     Raises:
@@ -70,7 +112,7 @@ def refuse(name: str, ledger: Row, verdicts: "list[Verdict]", max_quarantined: f
     """
     if not ledger["rows_valid"]:
         raise DataError(f"source '{name}' has no valid row ({ledger['rows_in']} read): is it the right file?")
-    failed = [verdict for verdict in verdicts if verdict.severity == "critical" and not verdict.passed]
+    failed = [verdict for verdict in judged.verdicts if verdict.severity == "critical" and not verdict.passed]
     if failed:
         found = "; ".join(f"{verdict.rule} ({verdict.observed})" for verdict in failed)
         raise DataError(f"source '{name}' fails {found}. Mend the data, or the rule in params.yaml, section validate.")
@@ -82,57 +124,48 @@ def refuse(name: str, ledger: Row, verdicts: "list[Verdict]", max_quarantined: f
         )
 
 
-def validate_source(files: list[Path], table: Table) -> "tuple[list[Row], list[Row], list[Verdict]]":
-    """Read one source and judge it; return valid rows, quarantined rows and the verdicts."""
-    records: list[Row] = []
-    set_aside: list[Row] = []
-    for file in files:
-        read, refused = read_records(file, table.columns)
-        records += [{"file": file.name, **record} for record in read]
-        set_aside += [{"file": file.name, **row} for row in refused]
-    if not records:
-        return [], set_aside, []
-    from tasks.data.expectations import judge  # noqa: PLC0415  (takes seconds: what is wrong with the files comes first)
-
-    verdicts = judge(records, table.columns, table.rules)
-    valid, quarantined = split_rows(records, verdicts)
-    return valid, set_aside + quarantined, verdicts
-
-
-def account(valid: list[Row], quarantined: list[Row]) -> Row:
-    """The ledger of one source: rows in = rows valid + rows quarantined."""
-    by_rule = Counter(row["rule"] for row in quarantined)
+def report_on(judged: Judged, ledger: Row, columns: list[str], added: list[str], means: Means) -> Row:
+    """What reports/validation.json says of one source."""
     return {
-        "rows_in": len(valid) + len(quarantined),
-        "rows_valid": len(valid),
-        "rows_quarantined": len(quarantined),
-        "by_rule": dict(sorted(by_rule.items())),
+        **ledger,
+        "rows_judged": len(judged.records),
+        "rules": [verdict.told() for verdict in judged.verdicts],
+        "notes": judged.notes,
+        "profile": profile_of(judged.valid, columns, means.tokenizer, means.private),
+        "drift": judged.drift(means.accepted),
+        "control_tokens": control_tokens(judged.valid, columns, added),
     }
 
 
-def main(raw: Path, valid: Path, quarantine: Path, report: Path) -> None:
+def main(
+    raw: Path, tokenizer: Path, accepted: Path, valid: Path, quarantine: Path, report: Path, bias: Path, page: Path
+) -> None:
     """Judge every source; keep the valid rows, set the others aside with their reasons."""
     params = load("validate", Validate)
     manifest = read_json(raw / "manifest.json")["sources"]
     if unknown := sorted(params.sources.keys() ^ manifest.keys()):
         raise ParamsError(f"params.yaml: fetch.sources and validate.sources differ in {', '.join(unknown)}.")
-    ledgers: dict[str, Row] = {}
-    with staged(valid) as valid_folder, staged(quarantine) as quarantine_folder:
+    profiles, added = accepted_profiles(accepted), added_tokens(tokenizer)
+    reports, tables, samples = {}, {}, {}
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(staged(path)) for path in (valid, quarantine, report, bias, page)]
         for name, table in params.sources.items():
-            rows, bad, verdicts = validate_source([raw / name / file for file in manifest[name]["files"]], table)
-            ledgers[name] = account(rows, bad)
-            print(f"{name:<18} rows in {len(rows) + len(bad):>7,}   valid {len(rows):>7,}   quarantined {len(bad):>5,}")
-            refuse(name, ledgers[name], verdicts, params.max_quarantined)
-            ledgers[name]["rules"] = [
-                {key: value for key, value in asdict(verdict).items() if key != "broken_by"} for verdict in verdicts
-            ]
-            write_rows(valid_folder / f"{name}.jsonl", rows)
-            write_rows(quarantine_folder / f"{name}.jsonl", bad)
-    totals = {
-        key: sum(ledger[key] for ledger in ledgers.values()) for key in ("rows_in", "rows_valid", "rows_quarantined")
-    }
-    by_rule = sum((Counter(ledger["by_rule"]) for ledger in ledgers.values()), Counter[str]())
-    write_json(report, {**totals, "by_rule": dict(by_rule), "sources": ledgers})
+            means = Means(tokenizer, profiles.get(name), params.private)
+            read = read_source(name, raw / name, manifest[name], params)
+            judged = judge_source(read, table.columns, table.rules, means)
+            ledger = account(len(judged.valid), judged.quarantined)
+            print("{:<18} rows in {:>9,}   valid {:>9,}   quarantined {:>7,}".format(name, *list(ledger.values())[:3]))
+            refuse(name, judged, ledger, params.max_quarantined)
+            reports[name] = report_on(judged, ledger, table.columns, added, means)
+            tables[name], samples[name] = judged.valid, judged.samples(params.samples)
+            write_table(outputs[0] / f"{name}.jsonl", judged.valid)
+            write_rows(outputs[1] / f"{name}.jsonl", judged.quarantined)
+        validation = {**total(reports.values()), "private": params.private, "sources": reports}
+        biases = bias_report(tables, params.bias, params.private)
+        write_json(outputs[2], validation)
+        write_json(outputs[3], biases)
+        html = render(validation, biases, {} if params.private else samples, profiles)
+        outputs[4].write_text(html, encoding="utf-8")
 
 
 if __name__ == "__main__":

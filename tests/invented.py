@@ -106,7 +106,7 @@ def write_run(root: Path, base: float = 0.3, tuned: float = 0.5, examples: int =
     }
     totals = {key: sum(source[key] for source in sources.values()) for key in TOTALS}
     write_json(root / "reports/validation.json", {**totals, "by_rule": {"unreadable": 8}, "sources": sources})
-    nothing = {"pairs": [], "exact": 0, "normalised": 0, "input": 0, "near": 0}
+    nothing = {"pairs": [], "exact": 0, "normalised": 0, "input": 0, "inverse": 0, "near": 0}
     leaks = {
         "clean": True,
         "leaks": 0,

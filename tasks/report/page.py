@@ -1,22 +1,18 @@
 """The page for a reviewer who sees the run for the first time: one HTML file, no other host.
 
-Everything that came from data or a model is escaped (Jinja's autoescape is on, nothing is marked safe), the
-page has no script, and its content security policy allows none. Layout: page.html.j2, beside this file.
+Layout: page.html.j2, beside this file; what it has in common with the data page: layout.py.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from jinja2 import Environment, StrictUndefined
-
 from tasks.report import plots
+from tasks.report.layout import cut, environment
 
 Row = dict[str, Any]
-TEMPLATE = Path(__file__).with_name("page.html.j2")
 SHOWN = 10  # examples on each side
 INPUT_CHARACTERS, TEXT_CHARACTERS = 700, 2000  # shown of an input, and of a target or output
 
@@ -84,13 +80,12 @@ def title(section: str) -> str:
 
 def render(evidence: Evidence) -> str:
     """The page as HTML."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"title_of": title, "minus": _minus}
+    pages = environment()
+    pages.filters |= {"title_of": title, "minus": _minus}
     sections = [(name, rows) for name, rows in evidence.results.items() if not _is_part(name)]
     wordings = [(name, rows) for name, rows in evidence.results.items() if _is_part(name)]
     family, key = _shown_family(evidence)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    return pages.get_template("page.html.j2").render(
         evidence=evidence,
         primary=dict(zip(("section", "key"), evidence.cards["primary"].split(".", 1), strict=True)),
         counts=Counter(row["verdict"] for _, rows in sections for row in rows.values()),
@@ -100,7 +95,7 @@ def render(evidence: Evidence) -> str:
         curve=plots.learning_curve(evidence.learning),
         size=plots.SIZE,
         shown={"family": family, "key": key, **extremes(evidence.families[family], key)},
-        cut=_cut,
+        cut=cut,
         input_characters=INPUT_CHARACTERS,
         text_characters=TEXT_CHARACTERS,
     )
@@ -148,7 +143,3 @@ def extremes(family: Examples, key: str) -> dict[str, list[Row]]:
 def _minus(text: str) -> str:
     """A hyphen before a digit becomes a minus sign."""
     return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most].rstrip()} … ({len(text) - most:,} characters more)"
