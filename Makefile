@@ -11,7 +11,7 @@ else
 export UV_TORCH_BACKEND := $(or $(TORCH_BACKEND),cpu)
 endif
 
-.PHONY: help env demo test up down lint lock clean
+.PHONY: help env demo test up down lint bench lock clean
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -38,6 +38,9 @@ down: env ## stop them
 
 lint: env ## the linter and strict type checking
 	ruff check . && mypy
+
+bench: env ## side by side with peers, on this machine: intake, expand, near duplicates
+	python -m benchmarks.validate && python -m benchmarks.expand && python -m benchmarks.near_duplicates
 
 lock: ## pin every dependency again, with hashes
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }

@@ -70,18 +70,94 @@ def use(
     given: Annotated[str, typer.Option("--input", help="The column that the model reads.")],
     target: Annotated[str, typer.Option(help="The column that it is to write.")],
     group: Annotated[
-        str | None, typer.Option(help="Rows that agree here stay in one split; --input unless said.")
+        str | None, typer.Option(help="Rows that agree here stay in one split, such as a customer's id.")
     ] = None,
-    family: Annotated[str, typer.Option(help="The template family.")] = "summarise",
+    family: Annotated[
+        str | None, typer.Option(help="The template family; unless said, summarise or summarise_dialogue.")
+    ] = None,
 ) -> None:
-    """Write params.yaml for a table of your own."""
+    """Track a table of your own with DVC and write params.yaml for it."""
+    from tasks.use import Choice
     from tasks.use import use as use_table
 
     def call() -> None:
         _in_checkout()
-        print(use_table(table, given, target, group, family))
+        print(use_table(table, Choice(given, target, group, family)))
 
     _guarded("use", call)
+
+
+@app.command()
+def preview(
+    source: Annotated[str | None, typer.Option(help="Of expand.mixture; the first unless said.")] = None,
+    row: Annotated[
+        int | None, typer.Option(min=1, help="Its number in its file; the first valid one unless said.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="One template family; all that use the source unless said.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Mark the loss by « and » instead of colour.")] = False,
+) -> None:
+    """Print one record under every template, with what carries loss in colour."""
+    from rich.console import Console
+
+    from tasks.preview import preview as preview_record
+
+    def call() -> None:
+        _in_checkout()
+        preview_record(source, row, family, plain, Console())
+
+    _guarded("preview", call)
+
+
+@app.command()
+def leaks(
+    given: Annotated[str, typer.Option("--input", help="The columns that the model reads: dialogue or title,text.")],
+    target: Annotated[str, typer.Option(help="The column that it is to write; of several, the first in a file.")],
+    train: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
+    dev: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
+    test: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
+    near: Annotated[float, typer.Option(help="Share of a text's 13-word runs that makes a near duplicate.")] = 0.2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
+) -> None:
+    """Look for leaks between the files of a data set that is split already."""
+    from tasks.leaks import main as leaks_main
+
+    files = {"train": train, "dev": dev, "test": test}
+    _guarded("leaks", lambda: leaks_main(files, given.split(","), target.split(","), near, as_json))
+
+
+@app.command()
+def accept() -> None:
+    """Accept the data that was validated last: from now on drift is measured from it."""
+    from tasks.accept import accept as accept_data
+
+    def call() -> None:
+        _in_checkout()
+        print(accept_data())
+
+    _guarded("accept", call)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help=".csv, .jsonl or .parquet")],
+    columns: Annotated[str, typer.Option(help="The columns that are needed: dialogue,summary.")],
+    out: Annotated[Path, typer.Option(help="The folder for valid.jsonl, quarantine.jsonl and quarantine.csv.")],
+    may_be_empty: Annotated[str, typer.Option(help="Those of them that may be empty.")] = "",
+    max_field_bytes: Annotated[int, typer.Option(min=1, help="A row with a longer field is set aside.")] = 1_000_000,
+    sha256: Annotated[list[str] | None, typer.Option(help="Of each file in turn: says that it is whole.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON.")] = False,
+) -> None:
+    """Take tables in: which rows can be used, and what is wrong with the others."""
+
+    def call() -> None:
+        from tasks.intake import Wanted, main, names_in
+
+        wanted = Wanted(names_in(columns), names_in(may_be_empty), max_field_bytes, sha256 or [])
+        main(files, wanted, out, as_json)
+
+    _guarded("validate", call)
 
 
 @app.command()

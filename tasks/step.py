@@ -64,14 +64,10 @@ def exit_status(call: Callable[[], object], name: str) -> int:
         _fail(f"{name}: {error}")
         return 1
     except KeyboardInterrupt:
-        _fail(
-            f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command runs it again."
-        )
+        _fail(f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command runs it again.")
         return 130
     except Terminated:
-        _fail(
-            f"{name}: stopped by SIGTERM. Nothing of this step is kept as finished; the same command runs it again."
-        )
+        _fail(f"{name}: stopped by SIGTERM. Nothing of this step is kept as finished; the same command runs it again.")
         return EX_TEMPFAIL
     except OSError as error:
         sentence = _explain_os_error(error)

@@ -17,18 +17,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tasks.data.files import write_json, write_rows
+from tasks.data.files import sha256_of, write_json, write_rows
+from tests import words
 
 ROOT = Path(__file__).resolve().parent.parent
-ARGUMENTS = {
-    "fetch": ["data/raw", "data/benchmarks", "models/base"],
-    "validate": ["data/raw", "data/valid", "data/quarantine", "reports/validation.json"],
-    "expand": ["data/valid", "data/benchmarks", "data/examples", "reports/leaks.json"],
-}
 OUTPUTS = {
     "fetch": ["data/raw", "data/benchmarks", "models/base"],
-    "validate": ["data/valid", "data/quarantine", "reports/validation.json"],
-    "expand": ["data/examples", "reports/leaks.json"],
+    "validate": ["data/valid", "data/quarantine", "reports/validation.json", "reports/bias.json", "reports/data.html"],
+    "expand": ["data/examples", "reports/leaks.json", "reports/mixture.json"],
+}
+ARGUMENTS = {
+    "fetch": OUTPUTS["fetch"],
+    "validate": ["data/raw", "models/base/tokenizer.json", "data/accepted.json", *OUTPUTS["validate"]],
+    "expand": ["data/valid", "data/benchmarks", *OUTPUTS["expand"]],
 }
 CSV = "id,text,answer\n" + "".join(f"{n},this is text number {n},answer {n}\n" for n in range(40))
 SHA256 = hashlib.sha256(CSV.encode()).hexdigest()
@@ -39,7 +40,8 @@ def good_params() -> dict[str, Any]:
     """Params of a project with one local source, and no model that can be had without a network."""
     mix = {
         "family": "summarise", "source": "mine", "fields": {"document": "text", "summary": "answer"}, "constants": {},
-        "max_words": {"input": 50, "target": 50}, "wordings": 1, "take": {"train": 30, "dev": 30, "test": 30},
+        "max_words": {"input": 50, "target": 50}, "wordings": 1, "weight": None,
+        "replay": False, "take": {"train": 30, "dev": 30, "test": 30},
     }  # fmt: skip
     return {
         "fetch": {
@@ -47,10 +49,15 @@ def good_params() -> dict[str, Any]:
             "sources": {"mine": {"url": "mine.csv", "sha256": SHA256}},
             "benchmarks": {},
         },
-        "validate": {"max_quarantined": 0.5, "sources": {"mine": {"columns": ["id", "text", "answer"], "rules": []}}},
+        "validate": {
+            "private": False, "max_quarantined": 0.5, "max_field_bytes": 1000, "samples": 3,
+            "bias": {"max_rows": 10, "min_rows": 10, "facets": []},
+            "sources": {"mine": {"columns": ["id", "text", "answer"], "may_be_empty": [], "rows": None, "rules": []}},
+        },
         "expand": {
             "seed": 1, "split": {"train": 0.4, "dev": 0.3, "test": 0.3}, "held_out_wordings": 2, "near_duplicate": 0.5,
-            "accepted_leaks": 0, "groups": {"mine": "text"}, "mixture": [mix],
+            "accepted_leaks": 0, "replay_share": 0.0, "mixture": [mix],
+            "sources": {"mine": {"group": None, "text": "text", "given_split": None}},
         },
     }  # fmt: skip
 
@@ -68,18 +75,25 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def write_manifest(path: Path) -> None:
+    entry = {"files": [path.name], "sha256": sha256_of(path)}
+    write_json(Path("data/raw/manifest.json"), {"sources": {"mine": entry}})
+
+
 def prepare(step: str) -> None:
     """Write what the steps before `step` leave."""
     if step == "validate":
         Path("data/raw/mine").mkdir(parents=True)
         Path("data/raw/mine/mine.csv").write_text(CSV)
-        write_json(Path("data/raw/manifest.json"), {"sources": {"mine": {"files": ["mine.csv"]}}})
+        write_manifest(Path("data/raw/mine/mine.csv"))
+        write_json(Path("data/accepted.json"), {"sources": {}})
+        words.write_tokenizer(Path("models/base/tokenizer.json"))
     if step == "expand":
         rows = [
             dict(zip(CSV.splitlines()[0].split(","), line.split(","), strict=True)) for line in CSV.splitlines()[1:]
         ]
         write_rows(
-            Path("data/valid/mine.jsonl"), [{"file": "mine.csv", "row": n, **row} for n, row in enumerate(rows, 1)]
+            Path("data/valid/mine.jsonl"), [{"_file": "mine.csv", "_row": n, **row} for n, row in enumerate(rows, 1)]
         )
         write_json(Path("data/benchmarks/manifest.json"), {"sources": {}})
 
@@ -151,11 +165,11 @@ RULES = "validate.sources.mine.rules"
         (URL, "s3://bucket/a.csv", "'s3://bucket/a.csv' cannot be read"),
         (RULES, [{"rule": "expect_column_values_to_be_uniq"}], "near names: expect_column_values_to_be_unique"),
         ("validate.sources.mine.columns", ["id", "txt"], "has no column 'txt'; its columns are: id, text, answer."),
-        ("expand.mixture.0.family", "summarize", "no template family; known: choose, note, section, summarise."),
+        ("expand.mixture.0.family", "summarize", "no template family"),
         ("expand.mixture.0.take.dev", GONE, "'expand.mixture.0.take.dev' is missing. Known here: train, dev, test."),
-        ("expand.groups.mine", "txt", "source 'mine' has no column ['txt']"),
+        ("expand.sources.mine.text", "txt", "source 'mine' has no column ['txt']"),
         ("expand.split", {"train": 0.9, "dev": 0.3, "test": 0.3}, "shares that sum to 1"),
-        ("expand.groups.mine", "id", None),  # the control: this is no fault, and the same test can tell
+        ("expand.sources.mine.text", "id", None),  # the control: this is no fault, and the same test can tell
     ],
 )
 def test_what_is_wrong_in_params_yaml_is_one_sentence(path: str, value: object, said: str | None) -> None:
@@ -195,7 +209,7 @@ def parquet_cut_short(path: Path) -> None:
         (
             "mine.csv",
             'id,text,answer\n1,a,b\n2,"open,b\n3,a,b\n',
-            "mine.csv: the row that starts on line 3 cannot be read",
+            "mine.csv, line 3: ",
         ),
         ("mine.parquet", parquet_cut_short, "mine.parquet is damaged or no Parquet file"),
         ("mine.txt", "text", "mine.txt: '.txt' cannot be read; Luthier reads .csv, .jsonl, .parquet."),
@@ -207,17 +221,18 @@ def test_a_table_that_cannot_be_used_is_one_sentence(
     prepare("validate")
     path = Path("data/raw/mine") / name
     path.write_text(content) if isinstance(content, str) else content(path)
-    write_json(Path("data/raw/manifest.json"), {"sources": {"mine": {"files": [name]}}})
+    write_manifest(path)
     check("validate", call("validate"), said)
 
 
 def test_a_leak_stops_expand_and_only_the_refused_certificate_is_written() -> None:
     prepare("expand")
     rows = [
-        {"file": "mine.csv", "row": n, "id": f"{n}", "text": f"one text of {n // 2}", "answer": "a"} for n in range(60)
+        {"_file": "mine.csv", "_row": n, "id": f"{n}", "text": f"one text of {n // 2}", "answer": "a"}
+        for n in range(60)
     ]
     write_rows(Path("data/valid/mine.jsonl"), rows)
-    write_params(with_value(good_params(), "expand.groups.mine", "id"))
+    write_params(with_value(good_params(), "expand.sources.mine.text", "id"))
     check(
         "expand",
         call("expand"),

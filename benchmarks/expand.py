@@ -1,0 +1,160 @@
+"""expand against `datasets.map(batched=True)`: examples a second, from records on disk to examples on disk.
+
+    python -m benchmarks.expand                      # the ratio
+    python -m benchmarks.expand --flat 10000000      # and the peak memory of so many examples
+
+Both read the same JSON lines of invented short dialogues and put the same eight wordings of one family around them.
+`datasets` loads the file and maps the plainest function there is (`str.format`, two columns), at the best of several
+batch sizes; the time of its map alone is shown as well. Luthier's figure is the whole of surveying, splitting, drawing,
+rendering and writing JSON lines with their provenance; the leak certificate has a benchmark of its own. Each measurement
+is a process of its own, imports not counted; rounds alternate, and the best of each counts.
+"""
+
+import multiprocessing
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WORDINGS = 8
+BATCH_SIZES = (200, 1000, 5000)
+TARGET_RATIO, TARGET_GB = 3.0, 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measurement."""
+
+    count: int
+    """Examples."""
+    seconds: float
+    """From records on disk to examples on disk."""
+    map_seconds: float
+    """Without the loading."""
+    peak_gb: float
+
+
+def write_records(path: Path, count: int) -> None:
+    """Dialogues of about 370 characters with summaries of about 100, in the form of data/valid."""
+    draw = random.Random(17)  # noqa: S311
+    words = ["".join(draw.choices("etaoinshrdlucmfw", k=draw.randint(2, 9))) for _ in range(3000)]
+    turns = [" ".join(draw.choices(words, k=draw.randint(6, 14))) for _ in range(20_000)]
+    with path.open("w") as file:
+        for row in range(1, count + 1):
+            said = "\\n".join(f"#Person{turn % 2 + 1}#: {turns[draw.randrange(20_000)]}" for turn in range(5))
+            about = f"{turns[draw.randrange(20_000)]} {row}"
+            file.write(f'{{"_file": "made.jsonl", "_row": {row}, "dialogue": "{said}", "summary": "{about}"}}\n')
+
+
+def by_luthier(records: Path, out: Path) -> Run:
+    """Render with Luthier."""
+    from tasks.data.splits import SPLITS  # noqa: PLC0415
+    from tasks.prompts.declared import Expand  # noqa: PLC0415
+    from tasks.prompts.mixing import choose  # noqa: PLC0415
+    from tasks.prompts.parts import examples_of  # noqa: PLC0415
+
+    part = {
+        "family": "summarise", "source": records.stem, "fields": {"document": "dialogue", "summary": "summary"},
+        "constants": {}, "max_words": {"input": 10_000, "target": 10_000}, "wordings": WORDINGS, "weight": None,
+        "replay": False, "take": dict.fromkeys(SPLITS),
+    }  # fmt: skip
+    params = Expand.model_validate({
+        "seed": 17, "split": {"train": 0.98, "dev": 0.01, "test": 0.01}, "held_out_wordings": 2, "near_duplicate": 0.5,
+        "accepted_leaks": 0, "replay_share": 0.0, "mixture": [part],
+        "sources": {records.stem: {"group": None, "text": "dialogue", "given_split": None}},
+    })  # fmt: skip
+    start = time.perf_counter()
+    (chosen,) = choose(records.parent, params)
+    with ExitStack() as stack:
+        files = {split: stack.enter_context((out / f"{split}.jsonl").open("wb")) for split in SPLITS}
+        for split, lines in examples_of(chosen, params.seed, params.held_out_wordings):
+            files[split].write(lines)
+    seconds = time.perf_counter() - start
+    return Run(sum(chosen.examples(split) for split in SPLITS), seconds, seconds, peak())
+
+
+def by_map(records: Path, out: Path, batch_size: int) -> Run:
+    """Render with `datasets.map`."""
+    import datasets  # noqa: PLC0415
+
+    from tasks.prompts.templates import load_family  # noqa: PLC0415
+
+    datasets.disable_progress_bars()
+    texts = [template.text for template in load_family("summarise").templates[:WORDINGS]]
+
+    def render(batch: dict[str, list[str]]) -> dict[str, list[str]]:
+        made: dict[str, list[str]] = {"input": [], "target": []}
+        for document, summary in zip(batch["dialogue"], batch["summary"], strict=True):
+            for text in texts:
+                made["input"].append(text.format(document=document))
+                made["target"].append(summary)
+        return made
+
+    start = time.perf_counter()
+    rows = datasets.load_dataset("json", data_files=str(records), split="train", cache_dir=str(out))
+    loaded = time.perf_counter()
+    made = rows.map(render, batched=True, batch_size=batch_size, remove_columns=rows.column_names)
+    end = time.perf_counter()
+    return Run(len(made), end - start, end - loaded, peak())
+
+
+def peak() -> float:
+    """Gigabytes that this process had resident at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def measured(work: Callable[..., Run], records: Path, *arguments: int) -> Run:
+    """Run `work` in a process of its own, into an empty folder."""
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as out,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        return pool.submit(work, records, Path(out), *arguments).result()
+
+
+def main(
+    records: Annotated[int, typer.Option(help="Records of the comparison.")] = 200_000,
+    rounds: Annotated[int, typer.Option(help="Alternating rounds; the best of each counts.")] = 3,
+    flat: Annotated[int, typer.Option(help="Examples whose peak memory is measured; 0: none.")] = 0,
+) -> None:
+    """Print examples a second of both, their ratio, and the peak memory."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
+        path = Path(folder) / "made.jsonl"
+        write_records(path, records)
+        size = path.stat().st_size / records
+        print(f"{records:,} records of {size:.0f} bytes x {WORDINGS} wordings, {os.cpu_count()} cores")
+        ours, theirs = [], []
+        for turn in range(rounds):
+            ours.append(measured(by_luthier, path))
+            print(f"  round {turn + 1}  luthier           {ours[-1].count / ours[-1].seconds:>11,.0f} examples/s")
+            for batch_size in BATCH_SIZES:
+                theirs.append(measured(by_map, path, batch_size))
+                print(
+                    f"           map, batch {batch_size:<5} {theirs[-1].count / theirs[-1].seconds:>11,.0f} examples/s"
+                )
+        best = max(run.count / run.seconds for run in ours)
+        for said, rival in (
+            ("from disk to disk", max(run.count / run.seconds for run in theirs)),
+            ("its map alone", max(run.count / run.map_seconds for run in theirs)),
+        ):
+            print(f"luthier {best:,.0f}, datasets.map {rival:,.0f} ({said}): ratio {best / rival:.2f}")
+        print(f"target: {TARGET_RATIO}; peak memory {max(run.peak_gb for run in ours):.2f} GB")
+        if flat:
+            write_records(path, flat // WORDINGS)
+            run = measured(by_luthier, path)
+            print(
+                f"{run.count:,} examples in {run.seconds:.0f} s, peak {run.peak_gb:.2f} GB (target: under {TARGET_GB})"
+            )
+
+
+if __name__ == "__main__":
+    typer.run(main)

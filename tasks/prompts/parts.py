@@ -1,0 +1,163 @@
+"""The parts of a mixture, from valid records to examples: survey, choose, read again, render.
+
+A survey is a few numbers a record; by them the records are chosen. Then the file is read again, block by block, for the
+leak certificate and for rendering, so that memory grows with the records by those few numbers only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tasks.data.blocks import Block, each_block, spaced, unescaped
+from tasks.data.files import Row
+from tasks.data.keys import Keys, hexadecimal, keys_of, normalised, word_counts
+from tasks.data.lines import bytes_of, joined
+from tasks.data.mixture import Mask, Places
+from tasks.data.overlap import Texts
+from tasks.data.splits import SPLITS
+from tasks.prompts.declared import Grouping, Mix
+from tasks.prompts.rendering import GROUP, RECORD, draw, fields_of, render_lines
+from tasks.prompts.templates import Family
+
+Numbers = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a source's records before any is chosen; every array is (records,)."""
+
+    keys: dict[str, Keys]
+    """Of what the grouping columns say: case, punctuation and spaces aside."""
+    words: dict[str, npt.NDArray[np.int64]]
+    """Of each column."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the mixture with the records that were chosen for it."""
+
+    mix: Mix
+    family: Family
+    path: Path
+    """data/valid/<source>.jsonl"""
+    places: Places
+    keys: Keys
+    """Of the records' texts; what draws are made by; (records,)."""
+    chosen: Mask
+    """(records,)"""
+    counts: dict[str, int]
+    """Records by split, and those left out by reason."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The source's columns that this part reads, each once."""
+        return sorted({*self.mix.fields.values()})
+
+    def examples(self, split: str) -> int:
+        """Examples that this part gives a split."""
+        return self.counts[split] * (self.mix.wordings if split == "train" else 1)
+
+    def described(self) -> Row:
+        """For the report: what the part is and what came of it."""
+        return {
+            **self.mix.model_dump(include={"family", "source", "replay", "weight", "wordings"}),
+            "records": self.counts,
+            "examples": {split: self.examples(split) for split in SPLITS},
+        }
+
+
+def survey(path: Path, grouping: Grouping, columns: Sequence[str]) -> Survey:
+    """Look at all rows of data/valid/<source>.jsonl once: what groups them, and the words of these columns."""
+    keyed = sorted(grouping.columns)
+
+    def look(block: Block) -> dict[str, Numbers]:
+        normal = {name: normalised(spaced(block.column(name))) for name in {*keyed, *columns}}
+        keys = {f"key {name}": keys_of(normal[name]) for name in keyed}
+        return keys | {f"words {name}": word_counts(normal[name]) for name in columns}
+
+    nothing = {f"key {name}": np.zeros(0, np.uint64) for name in keyed}
+    nothing |= {f"words {name}": np.zeros(0, np.int64) for name in columns}
+    blocks = [nothing, *each_block(path, look)]
+    whole = {name: np.concatenate([block[name] for block in blocks]) for name in nothing}
+    return Survey({name: whole[f"key {name}"] for name in keyed}, {name: whole[f"words {name}"] for name in columns})
+
+
+def eligible(found: Survey, mix: Mix, family: Family, places: Places) -> tuple[Mask, dict[str, int]]:
+    """Records that have an answer, fit the lengths and are no copy of what is held out; and how many do not."""
+    target = mix.fields[family.target]
+    given = [name for field, name in mix.fields.items() if field != family.target]
+    answered = found.words[target] > 0
+    asked = sum((found.words[name] for name in given), np.zeros(len(answered), np.int64))
+    fits = (found.words[target] <= mix.max_words.target) & (asked <= mix.max_words.input)
+    placed = places.split >= 0
+    return answered & fits & placed, {
+        "no_target": int((~answered).sum()),
+        "too_long": int((answered & ~fits).sum()),
+        "said_elsewhere": int((answered & fits & ~placed).sum()),
+    }
+
+
+def texts_of(part: Part) -> Iterator[Texts]:
+    """The chosen records' own texts, block by block, for the leak certificate."""
+
+    def say(block: Block) -> Texts:
+        rows = np.flatnonzero(part.chosen[block.start : block.start + len(block)])
+        return Texts(
+            ids=[f"{part.mix.family}/{record}" for record in unescaped(_records(part, block, rows))],
+            split=[SPLITS[code] for code in part.places.split[block.start + rows]],
+            fields={name: block.texts(name, rows) for name in part.columns},
+            target=part.mix.fields[part.family.target],
+        )
+
+    yield from (texts for texts in each_block(part.path, say) if texts.ids)
+
+
+def examples_of(part: Part, seed: int, held_out: int) -> Iterator[tuple[str, memoryview]]:
+    """The part's examples as JSON lines, block by block: (split, lines).
+
+    Args:
+        part: with its chosen records.
+        seed: draws the wordings.
+        held_out: wordings, from the family's end, that only test examples are rendered with.
+    """
+    for lines in each_block(part.path, lambda block: list(_rendered(part, block, seed, held_out))):
+        yield from lines
+
+
+def _rendered(part: Part, block: Block, seed: int, held_out: int) -> Iterator[tuple[str, memoryview]]:
+    seen = len(part.family.templates) - held_out
+    here = slice(block.start, block.start + len(block))
+    for code, split in enumerate(SPLITS):
+        rows = np.flatnonzero(part.chosen[here] & (part.places.split[here] == code))
+        if not len(rows):
+            continue
+        columns = {field: block.column(name, rows) for field, name in part.mix.fields.items()}
+        texts = fields_of(columns, part.mix.constants)
+        texts |= {GROUP: hexadecimal(part.places.group[here][rows]), RECORD: _records(part, block, rows)}
+        templates = part.family.templates if split == "test" else part.family.templates[:seen]
+        wordings = part.mix.wordings if split == "train" else 1
+        drawn = draw(part.keys[here][rows], seed, part.mix.family, templates, wordings)
+        for place, template in enumerate(templates):
+            wanted = _taken(texts, np.flatnonzero(drawn[:, place]))
+            wording = "seen" if place < seen else "held_out"
+            yield split, bytes_of(render_lines(template, part.family, wording, part.mix.source, wanted))
+
+
+def _taken(texts: Mapping[str, str | pa.Array], places: npt.NDArray[np.int64]) -> dict[str, str | pa.Array]:
+    """These places of every column; all of them without a copy."""
+    return {
+        name: column if isinstance(column, str) or len(places) == len(column) else column.take(pa.array(places))
+        for name, column in texts.items()
+    }
+
+
+def _records(part: Part, block: Block, rows: npt.NDArray[np.int64]) -> pa.Array:
+    """source/file:row of these rows, escaped."""
+    if not len(rows):
+        return pa.array([], pa.string())
+    return joined([f"{part.mix.source}/", block.column("_file", rows), ":", block.column("_row", rows)])
