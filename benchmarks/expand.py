@@ -1,13 +1,14 @@
 """expand against `datasets.map(batched=True)`: examples a second, from records on disk to examples on disk.
 
-    python -m benchmarks.expand                      # the ratio
+    python -m benchmarks.expand                      # the ratios
     python -m benchmarks.expand --flat 10000000      # and the peak memory of so many examples
 
 Both read the same JSON lines of invented short dialogues and put the same eight wordings of one family around them.
-`datasets` loads the file and maps the plainest function there is (`str.format`, two columns), at the best of several
-batch sizes; the time of its map alone is shown as well. Luthier's figure is the whole of surveying, splitting, drawing,
-rendering and writing JSON lines with their provenance; the leak certificate has a benchmark of its own. Each measurement
-is a process of its own, imports not counted; rounds alternate, and the best of each counts.
+Luthier's time is that of surveying, splitting, drawing, rendering and writing; the leak certificate has a benchmark of
+its own. `datasets` loads the file and maps a plain function with `str.format`, at the best of several batch sizes, into
+its own Arrow files: once with all that Luthier's examples hold (where each comes from, its wording and group; split and
+group would yet have to be made), once with nothing but input and target. Each is timed in a process of its own, imports
+not counted; rounds alternate, and the best of each counts.
 """
 
 import multiprocessing
@@ -58,13 +59,14 @@ def write_records(path: Path, count: int) -> None:
 def by_luthier(records: Path, out: Path) -> Run:
     """Render with Luthier."""
     from tasks.data.splits import SPLITS  # noqa: PLC0415
+    from tasks.memory import keep_memory  # noqa: PLC0415
     from tasks.prompts.declared import Expand  # noqa: PLC0415
     from tasks.prompts.mixing import choose  # noqa: PLC0415
     from tasks.prompts.parts import examples_of  # noqa: PLC0415
 
     part = {
         "family": "summarise", "source": records.stem, "fields": {"document": "dialogue", "summary": "summary"},
-        "constants": {}, "max_words": {"input": 10_000, "target": 10_000}, "wordings": WORDINGS, "weight": None,
+        "constants": {}, "max_words": {"input": None, "target": None}, "wordings": WORDINGS, "weight": None,
         "replay": False, "take": dict.fromkeys(SPLITS),
     }  # fmt: skip
     params = Expand.model_validate({
@@ -72,6 +74,7 @@ def by_luthier(records: Path, out: Path) -> Run:
         "accepted_leaks": 0, "replay_share": 0.0, "mixture": [part],
         "sources": {records.stem: {"group": None, "text": "dialogue", "given_split": None}},
     })  # fmt: skip
+    keep_memory()
     start = time.perf_counter()
     (chosen,) = choose(records.parent, params)
     with ExitStack() as stack:
@@ -82,22 +85,31 @@ def by_luthier(records: Path, out: Path) -> Run:
     return Run(sum(chosen.examples(split) for split in SPLITS), seconds, seconds, peak())
 
 
-def by_map(records: Path, out: Path, batch_size: int) -> Run:
-    """Render with `datasets.map`."""
+def by_map(records: Path, out: Path, batch_size: int, whole: bool) -> Run:
+    """Render with `datasets.map`: all columns, or input and target alone."""
     import datasets  # noqa: PLC0415
 
     from tasks.prompts.templates import load_family  # noqa: PLC0415
 
     datasets.disable_progress_bars()
-    texts = [template.text for template in load_family("summarise").templates[:WORDINGS]]
+    templates = [(template.id, template.text) for template in load_family("summarise").templates[:WORDINGS]]
 
     def render(batch: dict[str, list[str]]) -> dict[str, list[str]]:
         made: dict[str, list[str]] = {"input": [], "target": []}
         for document, summary in zip(batch["dialogue"], batch["summary"], strict=True):
-            for text in texts:
+            for _, text in templates:
                 made["input"].append(text.format(document=document))
                 made["target"].append(summary)
-        return made
+        return made if not whole else made | provenance(batch)
+
+    def provenance(batch: dict[str, list[str]]) -> dict[str, list[str]]:
+        rows = [f"made/{file}:{row}" for file, row in zip(batch["_file"], batch["_row"], strict=True)]
+        every = [(row, name) for row in rows for name, _ in templates]
+        return {
+            "id": [f"summarise/{row}/{name}" for row, name in every], "family": ["summarise"] * len(every),
+            "template": [name for _, name in every], "wording": ["seen"] * len(every), "group": ["0" * 16] * len(every),
+            "source": ["made"] * len(every), "record": [row for row, _ in every],
+        }  # fmt: skip
 
     start = time.perf_counter()
     rows = datasets.load_dataset("json", data_files=str(records), split="train", cache_dir=str(out))
@@ -121,8 +133,14 @@ def measured(work: Callable[..., Run], records: Path, *arguments: int) -> Run:
         return pool.submit(work, records, Path(out), *arguments).result()
 
 
+def add(runs: dict[str, list[Run]], name: str, run: Run, note: str = "") -> None:
+    """Keep a measurement and print it."""
+    runs.setdefault(name, []).append(run)
+    print(f"  {name:<17} {run.count / run.seconds:>10,.0f} examples/s  {note}", flush=True)
+
+
 def main(
-    records: Annotated[int, typer.Option(help="Records of the comparison.")] = 200_000,
+    records: Annotated[int, typer.Option(help="Records of the comparison.")] = 500_000,
     rounds: Annotated[int, typer.Option(help="Alternating rounds; the best of each counts.")] = 3,
     flat: Annotated[int, typer.Option(help="Examples whose peak memory is measured; 0: none.")] = 0,
 ) -> None:
@@ -132,22 +150,21 @@ def main(
         write_records(path, records)
         size = path.stat().st_size / records
         print(f"{records:,} records of {size:.0f} bytes x {WORDINGS} wordings, {os.cpu_count()} cores")
-        ours, theirs = [], []
+        runs: dict[str, list[Run]] = {}
         for turn in range(rounds):
-            ours.append(measured(by_luthier, path))
-            print(f"  round {turn + 1}  luthier           {ours[-1].count / ours[-1].seconds:>11,.0f} examples/s")
-            for batch_size in BATCH_SIZES:
-                theirs.append(measured(by_map, path, batch_size))
-                print(
-                    f"           map, batch {batch_size:<5} {theirs[-1].count / theirs[-1].seconds:>11,.0f} examples/s"
-                )
-        best = max(run.count / run.seconds for run in ours)
-        for said, rival in (
-            ("from disk to disk", max(run.count / run.seconds for run in theirs)),
-            ("its map alone", max(run.count / run.map_seconds for run in theirs)),
-        ):
-            print(f"luthier {best:,.0f}, datasets.map {rival:,.0f} ({said}): ratio {best / rival:.2f}")
-        print(f"target: {TARGET_RATIO}; peak memory {max(run.peak_gb for run in ours):.2f} GB")
+            print(f"round {turn + 1}")
+            add(runs, "luthier", measured(by_luthier, path))
+            for whole, columns in ((True, "all columns"), (False, "input and target")):
+                for batch_size in BATCH_SIZES:
+                    add(runs, columns, measured(by_map, path, batch_size, whole), f"batches of {batch_size}")
+        ours = max(run.count / run.seconds for run in runs["luthier"])
+        print(f"\nluthier {ours:,.0f} examples/s, peak {max(run.peak_gb for run in runs['luthier']):.2f} GB")
+        for columns in ("all columns", "input and target"):
+            theirs = max(run.count / run.seconds for run in runs[columns])
+            alone = max(run.count / run.map_seconds for run in runs[columns])
+            print(f"datasets.map, {columns:<17} {theirs:>10,.0f} examples/s: ratio {ours / theirs:.2f}"
+                  f"   (its map alone {alone:>10,.0f}: {ours / alone:.2f})")  # fmt: skip
+        print(f"target: a ratio of {TARGET_RATIO}")
         if flat:
             write_records(path, flat // WORDINGS)
             run = measured(by_luthier, path)

@@ -142,9 +142,9 @@ def accept() -> None:
 @app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(help=".csv, .jsonl or .parquet")],
-    columns: Annotated[str, typer.Option(help="The columns that are needed: dialogue,summary.")],
+    columns: Annotated[list[str], typer.Option(help="The columns that are needed: dialogue,summary.")],
     out: Annotated[Path, typer.Option(help="The folder for valid.jsonl, quarantine.jsonl and quarantine.csv.")],
-    may_be_empty: Annotated[str, typer.Option(help="Those of them that may be empty.")] = "",
+    may_be_empty: Annotated[list[str] | None, typer.Option(help="Those of them that may be empty.")] = None,
     max_field_bytes: Annotated[int, typer.Option(min=1, help="A row with a longer field is set aside.")] = 1_000_000,
     sha256: Annotated[list[str] | None, typer.Option(help="Of each file in turn: says that it is whole.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON.")] = False,
@@ -154,7 +154,7 @@ def validate(
     def call() -> None:
         from tasks.intake import Wanted, main, names_in
 
-        wanted = Wanted(names_in(columns), names_in(may_be_empty), max_field_bytes, sha256 or [])
+        wanted = Wanted(names_in(columns), names_in(may_be_empty or []), max_field_bytes, sha256 or [])
         main(files, wanted, out, as_json)
 
     _guarded("validate", call)

@@ -17,6 +17,7 @@ from tasks.data.overlap import certify
 from tasks.data.questions import read_benchmarks
 from tasks.data.splits import SPLITS
 from tasks.errors import DataError, LeakError
+from tasks.memory import keep_memory
 from tasks.params import load
 from tasks.prompts.declared import Expand
 from tasks.prompts.mixing import choose, described
@@ -67,6 +68,7 @@ def write_examples(parts: list[Part], folder: Path, params: Expand) -> None:
 
 def main(valid: Path, benchmarks: Path, instructions: Path, certificate: Path, mixture: Path) -> None:
     """Split by group, certify that nothing leaks, and render the instruction sets."""
+    keep_memory()
     params = load("expand", Expand)
     parts = choose(valid, params)
     for part in parts:

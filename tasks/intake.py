@@ -19,7 +19,8 @@ import pyarrow as pa
 from tasks.data.files import Row, sha256_of, staged
 from tasks.data.lines import ROWS, bytes_of, json_lines
 from tasks.data.quarantine import Spreadsheet, account, total
-from tasks.data.records import Intake, Limits, in_order, read_parts
+from tasks.data.records import Intake, Limits, read_parts
+from tasks.data.threads import in_order
 from tasks.errors import DataError, SourceError
 
 OUTPUTS = ("valid.jsonl", "quarantine.jsonl", "quarantine.csv")
@@ -39,9 +40,9 @@ class Wanted:
     """Hex, one for each file in turn, or none: what vouches that a file is whole."""
 
 
-def names_in(text: str) -> list[str]:
-    """`a,b` -> [a, b]; a name that holds a comma stands in double quotes, as in CSV."""
-    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+def names_in(texts: list[str]) -> list[str]:
+    """`a,b` and `c` -> [a, b, c]; a name that holds a comma stands in double quotes, as in CSV."""
+    return [name.strip() for names in csv.reader(texts, skipinitialspace=True) for name in names]
 
 
 def take_in(files: list[Path], wanted: Wanted, out: Path) -> Row:

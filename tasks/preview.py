@@ -6,6 +6,7 @@ stand in the record are text to the model; they are printed as <\|im_start|>, so
 """
 
 import json
+import math
 import re
 import unicodedata
 from dataclasses import replace
@@ -121,14 +122,14 @@ def find_record(source: str, row: int | None) -> Row:
 def about(values: dict[str, str], mix: Mix, family: Family, control: re.Pattern[str]) -> str:
     """Whether expand may use the record for this family, and the control tokens in its text."""
     words = {field: len(normalise(values[field]).split()) for field in mix.fields}
-    target = words.pop(family.target)
+    target, most = words.pop(family.target), mix.max_words
     said = "This record may become an example."
-    if not target:
+    if not values[family.target].strip():
         said = f"This record has no {family.target}: expand leaves it out."
-    elif target > mix.max_words.target or sum(words.values()) > mix.max_words.input:
+    elif target > (most.target or math.inf) or sum(words.values()) > (most.input or math.inf):
         said = (
             f"This record is too long: expand leaves it out (input {sum(words.values()):,} words of at most "
-            f"{mix.max_words.input:,}, target {target:,} of at most {mix.max_words.target:,})."
+            f"{most.input or 'any'}, target {target:,} of at most {most.target or 'any'})."
         )
     if count := sum(len(control.findall(values[field])) for field in mix.fields):
         said += f" Control tokens in its text: {count}; to the model they are text, and are shown with a backslash."

@@ -116,7 +116,7 @@ ALLOWED = {  # who may import whom inside tasks/, beside errors, params and the 
     "report": {"data", "metrics", "report"},
     "tracking": {"data", "tracking"},
 }
-SHARED = {"errors", "params", "step", "progress"}
+SHARED = {"errors", "memory", "params", "step", "progress"}
 
 
 @pytest.mark.parametrize("folder", ALLOWED)

@@ -234,6 +234,16 @@ def test_records_over_the_length_or_without_an_answer_are_left_out_and_counted(
     assert "no_target     1   too_long     2" in capsys.readouterr().out
 
 
+def test_an_answer_without_a_letter_is_an_answer_and_no_limit_is_null() -> None:
+    rows = [
+        {**row, "summary": "👍" * (1 + row["_row"]) if row["_row"] % 2 else invented(f"long {row['_row']}", 400)}
+        for row in records(range(60))
+    ]
+    made = run(rows, wordings=1, max_words={"input": None, "target": None})
+    assert sum(map(len, made.values())) == 60
+    assert sum(map(len, run(rows, wordings=1, max_words={"input": None, "target": 300}).values())) == 30
+
+
 def test_take_limits_the_records_of_a_split() -> None:
     made = run(records(range(200)), wordings=2, take={"train": 10, "dev": 3, "test": 5})
     assert {split: len(rows) for split, rows in made.items()} == {"train": 20, "dev": 3, "test": 5}

@@ -6,9 +6,7 @@ the same key or text. Nothing is parsed: a text stays escaped, which is how it g
 """
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.data.keys import bytes_and_offsets, texts_from
+from tasks.data.buffers import bytes_and_offsets, texts_from
+from tasks.data.threads import in_order
 from tasks.errors import DataError
 
 T = TypeVar("T")
 Positions = npt.NDArray[np.int64]
-THREADS = 2  # more are no faster: one writer follows
-BLOCK = 1 << 22  # bytes read at once
+BLOCK = 1 << 21  # bytes read at once
 QUOTE, BACKSLASH = ord('"'), ord("\\")
 
 
@@ -104,9 +102,6 @@ def spaced(escaped: pa.Array) -> pa.Array:
 def each_block(path: Path, work: Callable[[Block], T], size: int = BLOCK) -> Iterator[T]:
     """Work on a JSON-lines file that Luthier wrote, block by block; the results, in the file's order.
 
-    Blocks are worked on by threads (Arrow and NumPy let go of Python's lock), a few at a time, so that memory does not
-    grow with the file.
-
     Args:
         path: the file.
         work: what to do with a block.
@@ -117,24 +112,24 @@ def each_block(path: Path, work: Callable[[Block], T], size: int = BLOCK) -> Ite
     """
     first = first_row(path)
     names, kinds = list(first), [type(value) for value in first.values()]
-    waiting: deque[Future[T]] = deque()
-    start = 0
 
-    def done(data: bytes, start: int) -> T:
+    def done(lines: tuple[bytes, int]) -> T:
         try:
-            block = Block(data, names, kinds, start)
+            block = Block(lines[0], names, kinds, lines[1])
         except ValueError as error:
             raise DataError(f"{path} is not what validate writes ({error}): run dvc repro validate.") from None
         return work(block)
 
-    with path.open("rb") as file, ThreadPoolExecutor(THREADS) as pool:
+    return in_order(done, _lines(path, size))
+
+
+def _lines(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
+    """Whole lines of about `size` bytes together, and the place of the first one in the file."""
+    start = 0
+    with path.open("rb") as file:
         while data := file.read(size) + file.readline():
-            waiting.append(pool.submit(done, data, start))
+            yield data, start
             start += data.count(b"\n")
-            if len(waiting) > THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def first_row(path: Path) -> dict[str, str | int]:

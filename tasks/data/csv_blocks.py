@@ -116,10 +116,10 @@ def _strict_rows(path: Path, data: bytes, offset: int, first: int, final: bool) 
 
 def _line_end(data: bytes, end: int) -> int:
     """Where the row that ends here ends without its line end."""
-    if data[end - 1 : end] == b"\n":
-        end -= 1
-        return end - 1 if data[end - 1 : end] == b"\r" and end else end
-    return end - 1 if data[end - 1 : end] == b"\r" else end
+    for mark in (b"\r\n", b"\n", b"\r"):
+        if data.endswith(mark, 0, end):
+            return end - len(mark)
+    return end
 
 
 def _last_cell(data: bytes, start: int) -> int:

@@ -25,11 +25,11 @@ from tasks.data.records import (
     Intake,
     Limits,
     check_encoding,
-    in_order,
     mark_dropped,
     nothing,
     require,
 )
+from tasks.data.threads import in_order
 from tasks.errors import DataError
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 QUOTE, COMMA, LF, CR = b'",\n\r'
-BEFORE_OPENING, AFTER_CLOSING = (np.isin(np.arange(256), list(marks)) for marks in (b',\n"', b',\r\n"'))
 Places = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Rows:
         """One row, without its line end."""
         return self.block[self.starts[at] : self.ends[at]]
 
-    def lines(self, wanted: npt.NDArray[np.bool_]) -> bytes | memoryview:
+    def lines(self, wanted: Flags) -> bytes | memoryview:
         """The wanted rows, line ends included; without a copy where that is all of them."""
         block = memoryview(self.block)
         if wanted.all():
@@ -90,9 +90,17 @@ def regular_rows(data: bytes, offset: int, first: int, final: bool) -> Rows | No
         final: whether the file ends with them.
     """
     bytes_ = np.frombuffer(data, np.uint8)
-    quotes, commas, ends, returns = _marks(bytes_)
-    if not _is_regular(bytes_, quotes, returns, final):
+    marks = _marks(bytes_)
+    kinds = bytes_[marks]
+    quotes = np.flatnonzero(kinds == QUOTE)
+    if len(quotes):  # what has an odd number of quotes up to it is text, and counts no more
+        kinds = kinds * (np.bitwise_xor.accumulate((kinds == QUOTE).view(np.uint8)) ^ 1)
+    returns = np.flatnonzero(kinds == CR)
+    # Whether a mark follows the one before it at once; the block's borders count as marks.
+    joined = np.diff(marks, prepend=-1, append=len(data)) == 1
+    if not _is_regular(kinds, joined, quotes, returns, final):
         return None
+    ends, commas = marks[kinds == LF], marks[kinds == COMMA]
     size = int(ends[-1]) + 1 if len(ends) else 0
     if cut_off := final and size < len(data):
         size = len(data)
@@ -111,28 +119,32 @@ def regular_rows(data: bytes, offset: int, first: int, final: bool) -> Rows | No
     )
 
 
-def _marks(bytes_: Bytes) -> tuple[Places, Places, Places, Places]:
-    """Where all quotes stand, and what stands in no quoted cell: commas, line feeds, carriage returns."""
-    # One search for all four: going through the bytes is what costs.
-    places = np.flatnonzero((bytes_ == QUOTE) | (bytes_ == COMMA) | (bytes_ == LF) | (bytes_ == CR))
-    kinds = bytes_[places]
-    is_quote = kinds == QUOTE
-    quotes = places[is_quote]
-    if len(quotes):
-        outside = np.cumsum(is_quote) & 1 == 0
-        places, kinds = places[outside], kinds[outside]
-    return quotes, places[kinds == COMMA], places[kinds == LF], places[kinds == CR]
+def _marks(bytes_: Bytes) -> Places:
+    """Where quotes, commas and line ends stand. One search for all: going through the bytes is what costs."""
+    found = bytes_ == QUOTE
+    for mark in (COMMA, LF, CR):
+        found |= bytes_ == mark
+    return np.flatnonzero(found)
 
 
-def _is_regular(bytes_: Bytes, quotes: Places, returns: Places, final: bool) -> bool:
+def _is_regular(kinds: Bytes, joined: Flags, quotes: Places, returns: Places, final: bool) -> bool:
+    """Whether quotes stand at the borders of cells, and no carriage return alone.
+
+    Args:
+        kinds: the marks, in order.
+        joined: whether each follows the one before it at once, and the block's end the last.
+        quotes: which of them are quotes.
+        returns: which of them are carriage returns outside quotes.
+        final: whether the file ends with the block; else it is not seen yet what follows the last mark.
+    """
     opening, closing = quotes[0::2], quotes[1::2]
-    last = len(bytes_) - 1
+    last = len(kinds) - 1
     if final and (len(opening) > len(closing) or last in returns[-1:]):
         return False
-    # Of what is the last byte it is not seen yet what follows; the block's rows end before it.
-    before, after = opening[opening > 0] - 1, closing[closing < last] + 1
+    # What stands before an opening quote may also be a carriage return: a lone one, which is found below.
     return bool(
-        BEFORE_OPENING[bytes_[before]].all()
-        and AFTER_CLOSING[bytes_[after]].all()
-        and (bytes_[returns[returns < last] + 1] == LF).all()
+        joined[opening].all()
+        and joined[closing + 1].all()
+        and joined[returns + 1].all()
+        and (kinds[returns[returns < last] + 1] == LF).all()
     )

@@ -13,24 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.data.buffers import bytes_and_offsets, texts_from
 from tasks.data.splits import PLAIN, normalise
 
 Keys = npt.NDArray[np.uint64]
-SPACE, END = ord(" "), 0xFF  # 0xFF stands in no UTF-8 text
-LETTERS = PLAIN[:END] + bytes([END])  # what `normalise` does to ASCII
-
-
-def bytes_and_offsets(texts: pa.Array) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """The UTF-8 of all texts, one behind another, and where each begins: (bytes, len(texts) + 1 offsets)."""
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    data = bytes(memoryview(texts.buffers()[2])[offsets[0] : offsets[-1]]) if offsets[-1] > offsets[0] else b""
-    return data, offsets.astype(np.int64) - offsets[0]
-
-
-def texts_from(data: bytes | npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> pa.Array:
-    """The opposite of `bytes_and_offsets`."""
-    starts = pa.py_buffer(offsets.astype(np.int32))
-    return pa.StringArray.from_buffers(len(offsets) - 1, starts, pa.py_buffer(data))
+SPACE, LINE_END = ord(" "), ord("\n")
+END = 0xFF  # between texts: it stands in no UTF-8
+LETTERS = PLAIN[:END] + b"\n"  # what `normalise` does to ASCII, and END as a byte that no normalised text has
 
 
 def normalised(texts: pa.Array) -> pa.Array:
@@ -41,8 +30,8 @@ def normalised(texts: pa.Array) -> pa.Array:
     kept = letters != SPACE
     kept[1:] |= kept[:-1]  # of several spaces, the first
     letters = letters[kept]
-    ends = np.flatnonzero(letters == END)
-    plain = pc.ascii_trim(texts_from(letters[letters != END], np.concatenate([[0], ends - np.arange(len(ends))])), " ")
+    ends = np.flatnonzero(letters == LINE_END) + 1
+    plain = pc.ascii_trim(texts_from(letters, np.concatenate([[0], ends])), " \n")
     ascii_only = pc.string_is_ascii(texts)
     if pc.all(ascii_only).as_py() is not False:
         return plain

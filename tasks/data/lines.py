@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.data.buffers import bytes_and_offsets, texts_from
 from tasks.data.files import staged
-from tasks.data.keys import bytes_and_offsets, texts_from
 
 ROWS = 1 << 14  # rows put together at once: tens of megabytes
 BACKSLASH = b"\\"

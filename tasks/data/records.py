@@ -6,9 +6,7 @@ file and line. How each format is read stands in csv_reader, jsonl_reader and pa
 """
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -102,21 +100,6 @@ def _reader(path: Path) -> Callable[[Path, list[str], Limits], Iterator[Intake]]
 
             return read_parquet
     raise DataError(f"{path.name}: '{path.suffix}' cannot be read; Luthier reads .csv, .jsonl, .parquet.")
-
-
-def in_order(call: Callable[[S], T], items: Iterable[S], threads: int = 2) -> Iterator[T]:
-    """`call` of each item, in the items' order, worked out in threads a few items ahead.
-
-    numpy and Arrow let other threads run while they work, so that two threads keep two cores busy.
-    """
-    with ThreadPoolExecutor(threads) as pool:
-        coming: deque[Future[T]] = deque()
-        for item in items:
-            coming.append(pool.submit(call, item))
-            if len(coming) > threads:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
 
 
 def raw_of(path: Path, records: pa.Table, positions: Sequence[int]) -> list[bytes]:

@@ -1,6 +1,5 @@
 """Models from their folders: base, adapter on base, or full weights; causal and seq2seq alike. Safetensors only."""
 
-import ctypes
 import os
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -10,6 +9,7 @@ import torch
 import transformers
 
 from tasks.errors import SourceError
+from tasks.memory import keep_memory
 from tasks.model.encode import Tokenizer
 
 Model: TypeAlias = transformers.PreTrainedModel
@@ -18,19 +18,6 @@ Model: TypeAlias = transformers.PreTrainedModel
 def device() -> torch.device:
     """The GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory instead of handing it back to the kernel after every tensor.
-
-    Each step frees and asks for gigabytes; page faults took up to three quarters of a CPU training step here.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
-        return
-    for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 64 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-        mallopt(option, value)
 
 
 def use_threads(count: int) -> None:

@@ -11,11 +11,11 @@ from tasks.prompts.templates import Family
 
 
 class Length(Section):
-    """Words: runs of letters and digits."""
+    """Words: runs of letters and digits; null: no limit."""
 
-    input: int
+    input: int | None = Field(gt=0)
     """In all columns but the target's together."""
-    target: int
+    target: int | None = Field(gt=0)
 
 
 class Take(Section):

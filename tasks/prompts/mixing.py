@@ -18,7 +18,7 @@ from tasks.data.splits import SPLITS
 from tasks.errors import ParamsError
 from tasks.prompts.declared import Expand, Mix, check, require_columns
 from tasks.prompts.parts import Part, Survey, eligible, survey
-from tasks.prompts.templates import load_family
+from tasks.prompts.templates import Family, load_family
 
 TRAIN = SPLITS.index("train")
 
@@ -36,9 +36,9 @@ def choose(valid: Path, params: Expand) -> list[Part]:
 
 def look(valid: Path, source: str, params: Expand) -> Survey:
     """Survey one source of the mixture, having checked that what the params say of it can be."""
-    mixes = [mix for mix in params.mixture if mix.source == source]
-    for mix in mixes:
-        check(mix, load_family(mix.family), params.held_out_wordings, params.mixture)
+    mixes = [(mix, load_family(mix.family)) for mix in params.mixture if mix.source == source]
+    for mix, family in mixes:
+        check(mix, family, params.held_out_wordings, params.mixture)
     known = sorted(file.stem for file in valid.glob("*.jsonl"))
     if known and source not in known:
         raise ParamsError(
@@ -47,10 +47,21 @@ def look(valid: Path, source: str, params: Expand) -> Survey:
     if source not in params.sources:
         raise ParamsError(f"params.yaml: expand.sources has no entry for source '{source}'.")
     grouping, path = params.sources[source], valid / f"{source}.jsonl"
-    columns = {name for mix in mixes for name in mix.fields.values()}
+    targets = {mix.fields[family.target] for mix, family in mixes}
+    counted = {name for mix, family in mixes for name in _limited(mix, family)}
     if there := first_row(path):
-        require_columns(source, columns | grouping.columns, [name for name in there if not name.startswith("_")])
-    return survey(path, grouping, sorted(columns))
+        needed = grouping.columns | {name for mix, _ in mixes for name in mix.fields.values()}
+        require_columns(source, needed, [name for name in there if not name.startswith("_")])
+    return survey(path, sorted(grouping.columns), sorted(counted), sorted(targets))
+
+
+def _limited(mix: Mix, family: Family) -> set[str]:
+    """The columns whose words have a limit."""
+    target = mix.fields[family.target]
+    given = {name for field, name in mix.fields.items() if field != family.target}
+    return (given if mix.max_words.input is not None else set()) | (
+        {target} if mix.max_words.target is not None else set()
+    )
 
 
 def _capped(valid: Path, mix: Mix, found: Survey, params: Expand) -> Part:

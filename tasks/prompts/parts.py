@@ -4,7 +4,7 @@ A survey is a few numbers a record; by them the records are chosen. Then the fil
 leak certificate and for rendering, so that memory grows with the records by those few numbers only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.data.blocks import Block, each_block, spaced, unescaped
 from tasks.data.files import Row
@@ -20,8 +21,8 @@ from tasks.data.lines import bytes_of, joined
 from tasks.data.mixture import Mask, Places
 from tasks.data.overlap import Texts
 from tasks.data.splits import SPLITS
-from tasks.prompts.declared import Grouping, Mix
-from tasks.prompts.rendering import GROUP, RECORD, draw, fields_of, render_lines
+from tasks.prompts.declared import Mix
+from tasks.prompts.rendering import GROUP, RECORD, draw, fields_of, render_lines, stripped
 from tasks.prompts.templates import Family
 
 Numbers = npt.NDArray[Any]
@@ -34,7 +35,9 @@ class Survey:
     keys: dict[str, Keys]
     """Of what the grouping columns say: case, punctuation and spaces aside."""
     words: dict[str, npt.NDArray[np.int64]]
-    """Of each column."""
+    """Of the columns that some part limits."""
+    filled: dict[str, Mask]
+    """Whether the target columns say anything."""
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,32 @@ class Part:
         }
 
 
-def survey(path: Path, grouping: Grouping, columns: Sequence[str]) -> Survey:
-    """Look at all rows of data/valid/<source>.jsonl once: what groups them, and the words of these columns."""
-    keyed = sorted(grouping.columns)
+def survey(path: Path, keyed: Collection[str], counted: Collection[str], targets: Collection[str]) -> Survey:
+    """Look at all rows of data/valid/<source>.jsonl once: keys of, words in, and what is filled in these columns."""
 
-    def look(block: Block) -> dict[str, Numbers]:
-        normal = {name: normalised(spaced(block.column(name))) for name in {*keyed, *columns}}
-        keys = {f"key {name}": keys_of(normal[name]) for name in keyed}
-        return keys | {f"words {name}": word_counts(normal[name]) for name in columns}
+    def look(block: Block) -> list[Numbers]:
+        normal = {name: normalised(spaced(block.column(name))) for name in {*keyed, *counted}}
+        return [
+            *(keys_of(normal[name]) for name in keyed),
+            *(word_counts(normal[name]) for name in counted),
+            *(np.asarray(pc.greater(pc.binary_length(stripped(block.column(name))), 0)) for name in targets),
+        ]
 
-    nothing = {f"key {name}": np.zeros(0, np.uint64) for name in keyed}
-    nothing |= {f"words {name}": np.zeros(0, np.int64) for name in columns}
-    blocks = [nothing, *each_block(path, look)]
-    whole = {name: np.concatenate([block[name] for block in blocks]) for name in nothing}
-    return Survey({name: whole[f"key {name}"] for name in keyed}, {name: whole[f"words {name}"] for name in columns})
+    kinds = [(np.uint64, keyed), (np.int64, counted), (np.bool_, targets)]
+    nothing: list[Numbers] = [np.zeros(0, kind) for kind, names in kinds for _ in names]
+    found = iter([np.concatenate(column) for column in zip(nothing, *each_block(path, look), strict=True)])
+    return Survey(*({name: next(found) for name in names} for _, names in kinds))
 
 
 def eligible(found: Survey, mix: Mix, family: Family, places: Places) -> tuple[Mask, dict[str, int]]:
     """Records that have an answer, fit the lengths and are no copy of what is held out; and how many do not."""
     target = mix.fields[family.target]
     given = [name for field, name in mix.fields.items() if field != family.target]
-    answered = found.words[target] > 0
-    asked = sum((found.words[name] for name in given), np.zeros(len(answered), np.int64))
-    fits = (found.words[target] <= mix.max_words.target) & (asked <= mix.max_words.input)
-    placed = places.split >= 0
+    answered, placed = found.filled[target], places.split >= 0
+    fits = np.ones(len(answered), np.bool_)
+    for names, most in ((given, mix.max_words.input), ([target], mix.max_words.target)):
+        if most is not None:
+            fits &= sum((found.words[name] for name in names), np.zeros(len(fits), np.int64)) <= most
     return answered & fits & placed, {
         "no_target": int((~answered).sum()),
         "too_long": int((answered & ~fits).sum()),

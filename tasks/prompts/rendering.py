@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.data.keys import Keys, bytes_and_offsets, mixed
+from tasks.data.buffers import bytes_and_offsets
+from tasks.data.keys import Keys, mixed
 from tasks.data.lines import joined
 from tasks.prompts.templates import Family, Template, parse
 
