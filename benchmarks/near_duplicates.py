@@ -32,7 +32,7 @@ import pyarrow.json as pj
 import rensa
 import typer
 
-from tasks.data.overlap import Texts, certify
+from tasks.data.leaks.overlap import Texts, certify
 from tasks.data.splits import normalise
 
 TARGET_SECONDS, TARGET_GB = 300, 4

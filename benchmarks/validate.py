@@ -26,7 +26,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from tasks.data.records import Limits, read_records
+from tasks.data.intake.records import Limits, read_records
 
 COLUMNS = ["id", "dialogue", "summary"]
 LIMITS = Limits(max_field_bytes=1_000_000, may_be_empty=frozenset(), whole=False)

@@ -6,8 +6,8 @@ person's decision, and git remembers whose. A source that is not valid there kee
 
 from pathlib import Path
 
-from tasks.data.accepted import accepted_profiles
 from tasks.data.files import Row, read_json, write_json
+from tasks.data.judge.accepted import accepted_profiles
 from tasks.errors import DataError
 
 VALIDATION, ACCEPTED = Path("reports/validation.json"), Path("data/accepted.json")

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from tasks.data.files import Row, remove, staged, write_json
-from tasks.data.overlap import certify
+from tasks.data.leaks.overlap import certify
 from tasks.data.questions import read_benchmarks
 from tasks.data.splits import SPLITS
 from tasks.errors import DataError, LeakError

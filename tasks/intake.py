@@ -17,9 +17,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.data.files import Row, sha256_of, staged
+from tasks.data.intake.quarantine import Spreadsheet, account, total
+from tasks.data.intake.records import Intake, Limits, read_parts
 from tasks.data.lines import ROWS, bytes_of, json_lines
-from tasks.data.quarantine import Spreadsheet, account, total
-from tasks.data.records import Intake, Limits, read_parts
 from tasks.data.threads import in_order
 from tasks.errors import DataError, SourceError
 

@@ -3,7 +3,7 @@
     luthier leaks --dev dev.jsonl --test test.jsonl --input dialogue --target summary,summary1
 
 Shows how many held-out records stand in another split, and the first of them; what counts as standing there says
-tasks/data/overlap.py. Nothing is changed.
+tasks/data/leaks/overlap.py. Nothing is changed.
 """
 
 import json
@@ -18,9 +18,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tasks.data.files import Row
-from tasks.data.overlap import KINDS, Texts, certify
-from tasks.data.records import Limits, read_records
-from tasks.data.runs import runs_of, words_of
+from tasks.data.intake.records import Limits, read_records
+from tasks.data.leaks.overlap import KINDS, Texts, certify
+from tasks.data.leaks.runs import runs_of, words_of
 from tasks.errors import DataError, LeakError, LuthierError
 
 HEADINGS = dict(zip(KINDS, ("Exact", "Normalised", "Same input", "Turned round", "Near"), strict=True))

@@ -17,8 +17,8 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 
 from tasks.data.files import staged
+from tasks.data.intake.records import Limits, read_records
 from tasks.data.keys import normalised, word_counts
-from tasks.data.records import Limits, read_records
 from tasks.data.sources import digest
 from tasks.errors import DataError, LuthierError, ParamsError
 from tasks.params import PARAMS

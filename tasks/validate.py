@@ -16,16 +16,16 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tasks.data.accepted import accepted_profiles
-from tasks.data.bias import Bias, bias_report
-from tasks.data.derived import added_tokens
+from tasks.data.bias.report import Bias, bias_report
 from tasks.data.files import Row, read_json, staged, write_json, write_rows
-from tasks.data.judged import Judged, judge_source
+from tasks.data.intake.quarantine import account, total
+from tasks.data.intake.records import Intake, Limits, read_records
+from tasks.data.judge.accepted import accepted_profiles
+from tasks.data.judge.derived import added_tokens
+from tasks.data.judge.judged import Judged, judge_source
+from tasks.data.judge.profile import control_tokens, profile_of
+from tasks.data.judge.rules import Means
 from tasks.data.lines import write_table
-from tasks.data.profile import control_tokens, profile_of
-from tasks.data.quarantine import account, total
-from tasks.data.records import Intake, Limits, read_records
-from tasks.data.rules import Means
 from tasks.data.sources import digest
 from tasks.errors import DataError, ParamsError
 from tasks.params import Section, load
@@ -43,7 +43,7 @@ class Table(Section):
     rows: int | None
     """How many rows its maker says that there are; null where nobody does."""
     rules: list[dict[str, Any]]
-    """Expectations of Great Expectations or ours (tasks/data/rules.py): `rule` is the name, the rest its arguments."""
+    """Expectations of Great Expectations or ours (data/judge/rules.py): `rule` is the name, the rest its arguments."""
 
     @field_validator("may_be_empty")
     @classmethod

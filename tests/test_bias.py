@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy import stats
 
-from tasks.data.bias import LARGEST, Bias, bias_report
-from tasks.data.contrasts import Grouped, compare_labels, compare_means, gap, representation
-from tasks.data.facets import MOST, Facet, by_value
+from tasks.data.bias.contrasts import Grouped, compare_labels, compare_means, gap, representation
+from tasks.data.bias.facets import MOST, Facet, by_value
+from tasks.data.bias.intervals import newcombe, welch, wilson
+from tasks.data.bias.lexicon import LEXICONS, groups_in, load_lexicon
+from tasks.data.bias.report import LARGEST, Bias, bias_report
+from tasks.data.bias.sentiment import scorer
 from tasks.data.files import Row
-from tasks.data.intervals import newcombe, welch, wilson
-from tasks.data.lexicon import LEXICONS, groups_in, load_lexicon
-from tasks.data.sentiment import scorer
 from tasks.errors import ParamsError
 from tasks.report.bias_plot import drawn
 

@@ -133,7 +133,7 @@ def test_import_arrows_only_go_down(folder: str) -> None:
     [
         ("airflow", ()),
         ("mlflow", ("tasks/tracking/",)),
-        ("great_expectations", ("tasks/data/expectations.py",)),
+        ("great_expectations", ("tasks/data/judge/expectations.py",)),
         ("torch", ("tasks/model/", "tasks/finetune.py", "tasks/predict.py")),
         ("transformers", ("tasks/model/",)),
         ("fsspec", ("tasks/data/sources.py",)),

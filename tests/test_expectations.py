@@ -11,13 +11,13 @@ import pytest
 from tokenizers import Tokenizer
 from words import write_tokenizer
 
-from tasks.data.derived import added_tokens, languages, token_lengths, tokenizer
-from tasks.data.drift import compare_lengths
-from tasks.data.expectations import judge
 from tasks.data.files import Row
-from tasks.data.profile import control_tokens, drawn, profile_of
-from tasks.data.rules import Means
-from tasks.data.verdicts import Verdict
+from tasks.data.judge.derived import added_tokens, languages, token_lengths, tokenizer
+from tasks.data.judge.drift import compare_lengths
+from tasks.data.judge.expectations import judge
+from tasks.data.judge.profile import control_tokens, drawn, profile_of
+from tasks.data.judge.rules import Means
+from tasks.data.judge.verdicts import Verdict
 from tasks.errors import DataError, ParamsError
 
 COLUMNS = ["id", "text", "label"]

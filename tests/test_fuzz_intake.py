@@ -21,9 +21,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.data.csv_reader import read_csv
 from tasks.data.files import Row
-from tasks.data.records import Intake, Limits, joined, read_records
+from tasks.data.intake.csv_reader import read_csv
+from tasks.data.intake.records import Intake, Limits, joined, read_records
 from tasks.errors import DataError
 
 TOTAL = settings(max_examples=300, deadline=None, derandomize=True, database=None)

@@ -164,7 +164,7 @@ def test_an_option_may_be_given_again_and_names_of_columns_may_hold_commas_in_qu
 
 def test_intake_waits_for_no_judge_and_no_model() -> None:
     heavy = {"pandas", "great_expectations", "transformers", "torch", "datasets", "mlflow"}
-    code = "import sys, tasks.cli, tasks.intake, tasks.data.csv_reader; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, tasks.cli, tasks.intake, tasks.data.intake.csv_reader; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent
     ).stdout.split()

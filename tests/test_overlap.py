@@ -1,4 +1,4 @@
-"""tasks/data/overlap: the leak certificate finds every leak, accuses nobody else, and says the same however it reads."""
+"""tasks/data/leaks/overlap: the leak certificate finds every leak, accuses nobody else, and says the same however it reads."""
 
 import json
 import os
@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks import fetch
-from tasks.data import overlap
 from tasks.data.files import Row, read_rows
-from tasks.data.overlap import Texts, certify
+from tasks.data.leaks import overlap
+from tasks.data.leaks.overlap import Texts, certify
+from tasks.data.leaks.runs import RUN, RunIndex, distinct_runs, hashed_runs, runs_of, words_of
 from tasks.data.questions import Question, read_options_jsonl
-from tasks.data.runs import RUN, RunIndex, distinct_runs, hashed_runs, runs_of, words_of
 from tasks.data.splits import SPLITS
 from tasks.params import load
 
@@ -182,8 +182,8 @@ def test_runs_that_share_their_number_accuse_nobody(monkeypatch: pytest.MonkeyPa
         hashes, counts = hashed_runs(texts)
         return np.ones_like(hashes), counts
 
-    monkeypatch.setattr("tasks.data.said.hashed_runs", all_the_same)
-    monkeypatch.setattr("tasks.data.held_out.distinct_runs", all_the_same)
+    monkeypatch.setattr("tasks.data.leaks.said.hashed_runs", all_the_same)
+    monkeypatch.setattr("tasks.data.leaks.held_out.distinct_runs", all_the_same)
     records = {"a": Record("train", (TEXT,), SUMMARY), "b": Record("test", (words(1, 60),), "another")}
     found = certified(records, [LONG])
     assert (found["leaks"], pairs_of(found)) == (0, [])

@@ -43,7 +43,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.write_text("{}")
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
         (root / "data/examples" / name).write_text("{}")
-    (root / "models/tuned/prompt_contract.json").write_text("{}")
+    for name in ("models/tuned/prompt_contract.json", "models/base/tokenizer.json"):
+        (root / name).write_text("{}")
     dvc(root, "commit", "--force", "--quiet")
     return root
 

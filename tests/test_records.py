@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.data import csv_blocks
-from tasks.data.csv_reader import read_csv
 from tasks.data.files import Row
-from tasks.data.quarantine import account, set_aside_rows, total
-from tasks.data.records import Intake, Limits, joined, raw_of, read_records
+from tasks.data.intake import csv_blocks
+from tasks.data.intake.csv_reader import read_csv
+from tasks.data.intake.quarantine import account, set_aside_rows, total
+from tasks.data.intake.records import Intake, Limits, joined, raw_of, read_records
 from tasks.data.splits import normalise
 from tasks.errors import DataError
 

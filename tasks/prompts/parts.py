@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from tasks.data.blocks import Block, each_block, spaced, unescaped
 from tasks.data.files import Row
 from tasks.data.keys import Keys, hexadecimal, keys_of, normalised, word_counts
+from tasks.data.leaks.overlap import Texts
 from tasks.data.lines import bytes_of, joined
 from tasks.data.mixture import Mask, Places
-from tasks.data.overlap import Texts
 from tasks.data.splits import SPLITS
 from tasks.prompts.declared import Mix
 from tasks.prompts.rendering import GROUP, RECORD, draw, fields_of, render_lines, stripped

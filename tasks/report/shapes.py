@@ -1,6 +1,6 @@
 """The data page's drawings as plain numbers: how a column's lengths are spread, and how its labels are.
 
-Lengths stand in the fixed bins of tasks/data/profile.py, each bin as wide as the next: above 8 that is a logarithmic
+Lengths stand in the fixed bins of data/judge/profile.py, each bin as wide as the next: above 8 that is a logarithmic
 scale. The template turns the numbers into SVG, so that it takes the page's colours in light and dark.
 """
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.data.profile import EDGES
+from tasks.data.judge.profile import EDGES
 
 Row = dict[str, Any]
 WIDTH, HEIGHT, FOOT, SIDE = 250.0, 128.0, 22.0, 18.0  # of a drawing; of the strip for its ticks; of its margins

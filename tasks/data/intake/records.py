@@ -44,7 +44,7 @@ class Intake:
     """In file order: the asked columns (string), then _row (from 1, rows set aside counted, the header not),
     _byte_offset (of the row in the file) and _byte_length (int64)."""
     set_aside: list[Row]
-    """In file order, as tasks/data/quarantine.py describes them."""
+    """In file order, as tasks/data/intake/quarantine.py describes them."""
     notes: list[str]
     """What was noticed about the file and changes no row."""
 
@@ -88,15 +88,15 @@ def _reader(path: Path) -> Callable[[Path, list[str], Limits], Iterator[Intake]]
     # Imported here: each takes its own libraries, and each needs what stands in this module.
     match path.suffix.lower():
         case ".csv":
-            from tasks.data.csv_reader import read_csv  # noqa: PLC0415
+            from tasks.data.intake.csv_reader import read_csv  # noqa: PLC0415
 
             return read_csv
         case ".jsonl":
-            from tasks.data.jsonl_reader import read_jsonl  # noqa: PLC0415
+            from tasks.data.intake.jsonl_reader import read_jsonl  # noqa: PLC0415
 
             return read_jsonl
         case ".parquet":
-            from tasks.data.parquet_reader import read_parquet  # noqa: PLC0415
+            from tasks.data.intake.parquet_reader import read_parquet  # noqa: PLC0415
 
             return read_parquet
     raise DataError(f"{path.name}: '{path.suffix}' cannot be read; Luthier reads .csv, .jsonl, .parquet.")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tasks.data.runs import Hashes, Numbers
-from tasks.data.said import Portion
+from tasks.data.leaks.runs import Hashes, Numbers
+from tasks.data.leaks.said import Portion
 
 LISTED = 20  # pairs that are named; the others are counted
 

@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from tasks.data.bias.intervals import NO_DIFFERENCE, Numbers, each, newcombe, verdict, welch, wilson
 from tasks.data.files import Row
-from tasks.data.intervals import NO_DIFFERENCE, Numbers, each, newcombe, verdict, welch, wilson
 
 TOO_FEW, NOT_COMPARED = "too few rows", "not compared"
 Codes = npt.NDArray[np.int64]

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from tasks.data.contrasts import NOT_COMPARED, TOO_FEW
+from tasks.data.bias.contrasts import NOT_COMPARED, TOO_FEW
+from tasks.data.bias.intervals import NO_DIFFERENCE
+from tasks.data.bias.lexicon import SEVERAL
+from tasks.data.bias.sentiment import CHARACTERS
 from tasks.data.files import Row
-from tasks.data.intervals import NO_DIFFERENCE
-from tasks.data.lexicon import SEVERAL
-from tasks.data.sentiment import CHARACTERS
 
 LIMITS = [
     "It counts whom a text mentions, not who wrote it or whom it is about; it judges no one.",

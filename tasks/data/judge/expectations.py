@@ -2,7 +2,7 @@
 
 The only module that imports great_expectations. A rule about rows gives the rows that break it; a rule about the
 table passes or fails. Results hold clocks and random ids upstream, so they are reduced here to what is repeatable.
-Rules of our own (tasks/data/rules.py) are judged by it too, on columns made for it.
+Rules of our own (tasks/data/judge/rules.py) are judged by it too, on columns made for it.
 """
 
 import difflib
@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.data.files import Row
-from tasks.data.rules import DRIFT, OURS, Derived, Means, check, derive
-from tasks.data.verdicts import Verdict, columns_of, expects_of, kept_rows, name_of, observed_of
+from tasks.data.judge.rules import DRIFT, OURS, Derived, Means, check, derive
+from tasks.data.judge.verdicts import Verdict, columns_of, expects_of, kept_rows, name_of, observed_of
 from tasks.errors import ParamsError
 
 with warnings.catch_warnings():

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.data.contrasts import Grouped
-from tasks.data.lexicon import Lexicon, groups_in
+from tasks.data.bias.contrasts import Grouped
+from tasks.data.bias.lexicon import Lexicon, groups_in
 from tasks.data.splits import normalise
 from tasks.errors import ParamsError
 from tasks.params import Section
@@ -34,7 +34,7 @@ class Facet(Section):
     column: str
     """The column whose values are the groups, or whose text is searched."""
     lexicon: str | None
-    """The lexicon that is searched for, a file of tasks/data/lexicons; null: the column's values are the groups."""
+    """The lexicon that is searched for, a file of lexicons/; null: the column's values are the groups."""
     length_of: str | None
     """A text whose words are counted, such as the target; null: none."""
     label: str | None

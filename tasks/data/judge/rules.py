@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tasks.data.derived import known_languages, language_counts, languages, token_lengths
-from tasks.data.drift import Comparison, compare_labels, compare_lengths
 from tasks.data.files import Row
+from tasks.data.judge.derived import known_languages, language_counts, languages, token_lengths
+from tasks.data.judge.drift import Comparison, compare_labels, compare_lengths
 from tasks.errors import ParamsError
 
 

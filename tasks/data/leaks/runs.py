@@ -6,7 +6,7 @@ before, every run is a subtraction and a product, for a whole batch of texts at 
 number: who is accused by numbers is looked at again in words, by `runs_of`.
 
 13 words are what the GPT-3 paper counted (arXiv 2005.14165, appendix C); why all of them are compared, and none is
-estimated, says tasks/data/overlap.py.
+estimated, says tasks/data/leaks/overlap.py.
 """
 
 import re

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.data.contrasts import Compared, Grouped, compare_labels, compare_means, gap, representation
-from tasks.data.facets import Facet, by_lexicon, by_value, distinct, read, require, text_of
+from tasks.data.bias.contrasts import Compared, Grouped, compare_labels, compare_means, gap, representation
+from tasks.data.bias.facets import Facet, by_lexicon, by_value, distinct, read, require, text_of
+from tasks.data.bias.findings import LIMITS, METHODS, findings
+from tasks.data.bias.intervals import CONFIDENCE
+from tasks.data.bias.lexicon import Lexicon, load_lexicon
+from tasks.data.bias.sentiment import Scorer, scorer
 from tasks.data.files import Row
-from tasks.data.findings import LIMITS, METHODS, findings
-from tasks.data.intervals import CONFIDENCE
-from tasks.data.lexicon import Lexicon, load_lexicon
-from tasks.data.sentiment import Scorer, scorer
 from tasks.params import Section
 
 LARGEST = 10  # label differences that are listed

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.data.quarantine import set_aside
-from tasks.data.records import Intake, Limits, raw_of
+from tasks.data.intake.quarantine import set_aside
+from tasks.data.intake.records import Intake, Limits, raw_of
 
 BLANK = r"^[\p{Z}\p{Cc}\p{Cf}]*$"  # spaces of every kind, control characters, characters without a shape
 Flags = npt.NDArray[np.bool_]

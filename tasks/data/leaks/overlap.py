@@ -26,11 +26,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.data.files import Row
-from tasks.data.held_out import Asked, HeldOut, Pair, Part
+from tasks.data.leaks.held_out import Asked, HeldOut, Pair, Part
+from tasks.data.leaks.repeats import Keys, Repeated, keys_of, repeats
+from tasks.data.leaks.runs import RUN, runs_of
+from tasks.data.leaks.said import Read, Texts, portions
 from tasks.data.questions import Question
-from tasks.data.repeats import Keys, Repeated, keys_of, repeats
-from tasks.data.runs import RUN, runs_of
-from tasks.data.said import Read, Texts, portions
 from tasks.data.splits import SPLITS
 
 __all__ = ["Texts", "certify"]  # what a caller needs

@@ -64,7 +64,7 @@ def load_lexicon(name: str, folder: Path = LEXICONS) -> Lexicon:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ParamsError(
-            f"'{name}' is no lexicon.{hint} Known: {', '.join(known)}. Add a file to tasks/data/lexicons for a new one."
+            f"'{name}' is no lexicon.{hint} Known: {', '.join(known)}. Add a file to data/bias/lexicons for one."
         )
     try:
         lexicon = Lexicon.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -14,7 +14,7 @@ from typing import TextIO
 import pyarrow as pa
 
 from tasks.data.files import Row
-from tasks.data.records import raw_of
+from tasks.data.intake.records import raw_of
 
 COUNTS = ("rows_in", "rows_valid", "rows_quarantined")
 SHOWN = ("_file", "_row", "_byte_offset", "rule", "reason", "raw")  # the spreadsheet's columns

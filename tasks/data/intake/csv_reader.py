@@ -1,7 +1,7 @@
 """CSV, read strictly and fast: a row that is not as its header says is set aside, and no other row moves.
 
 The dialect is RFC 4180's and the csv module's: commas, fields in double quotes, a quote inside them doubled. A file is
-cut into blocks of whole rows (tasks/data/csv_rows.py); Arrow parses the good rows of a block while the next is cut.
+cut into blocks of whole rows (csv_rows.py); Arrow parses the good rows of a block while the next is cut.
 Text behind a closing quote, or a quote that is never closed, stops with the line of the opening quote: where the next
 row begins is then anybody's guess.
 """
@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from tasks.data.csv_blocks import BLOCK, first_row, rows_of
-from tasks.data.csv_rows import Rows
-from tasks.data.fields import Reasons, settled
-from tasks.data.quarantine import CUT_OFF, set_aside
-from tasks.data.records import (
+from tasks.data.intake.csv_blocks import BLOCK, first_row, rows_of
+from tasks.data.intake.csv_rows import Rows
+from tasks.data.intake.fields import Reasons, settled
+from tasks.data.intake.quarantine import CUT_OFF, set_aside
+from tasks.data.intake.records import (
     BYTE_ORDER_MARK,
     Intake,
     Limits,

@@ -3,7 +3,7 @@
 A quote opens or closes; between the two, a comma or line end is text. In a *regular* block every quote that opens
 stands at the start of a cell and every quote that closes at the end of one (or before another quote, as a doubled
 quote does), and no carriage return ends a line alone. Then a comma or line end counts if an even number of quotes
-stands before it. Any other block is left to tasks/data/csv_blocks.py.
+stands before it. Any other block is left to tasks/data/intake/csv_blocks.py.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What a source's valid rows look like: lengths, labels, empty and repeated texts, control tokens in the text.
 
 Small enough to keep: reports/validation.json shows it, and data/accepted.json remembers it as what later data is
-compared with (tasks/data/drift.py). It holds counts and no text, but for the names of labels, and with `private` not
+compared with (drift.py). It holds counts and no text, but for the names of labels, and with `private` not
 even these: the commonest is "label 1".
 """
 
@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.data.derived import token_lengths
 from tasks.data.files import Row
+from tasks.data.judge.derived import token_lengths
 from tasks.data.keys import keys_of, mixed
 
 Numbers = npt.NDArray[np.int64]

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from tasks.data.runs import Hashes, Numbers, hashed_runs, words_of
+from tasks.data.leaks.runs import Hashes, Numbers, hashed_runs, words_of
 from tasks.data.splits import SPLITS
 
 CHARACTERS = 1 << 20  # of a portion, about: what is made of them then fits a processor's cache

@@ -12,11 +12,20 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.data.fields import Reasons, settled
 from tasks.data.files import Row
-from tasks.data.json_record import Kinds, UnfitError, record_of
-from tasks.data.quarantine import CUT_OFF, set_aside
-from tasks.data.records import BYTE_ORDER_MARK, PLACE, RECORD, Intake, Limits, check_encoding, mark_dropped, require
+from tasks.data.intake.fields import Reasons, settled
+from tasks.data.intake.json_record import Kinds, UnfitError, record_of
+from tasks.data.intake.quarantine import CUT_OFF, set_aside
+from tasks.data.intake.records import (
+    BYTE_ORDER_MARK,
+    PLACE,
+    RECORD,
+    Intake,
+    Limits,
+    check_encoding,
+    mark_dropped,
+    require,
+)
 from tasks.errors import DataError
 
 ROWS = 1 << 13  # lines that become a table together

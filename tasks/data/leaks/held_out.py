@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tasks.data.leaks.runs import RUN, Hashes, Numbers, RunIndex, distinct_runs, words_of
+from tasks.data.leaks.said import Digests, Portion, digests, is_long, joined
 from tasks.data.questions import Question
-from tasks.data.runs import RUN, Hashes, Numbers, RunIndex, distinct_runs, words_of
-from tasks.data.said import Digests, Portion, digests, is_long, joined
 
 TEXT, ASKED, ANSWERED = range(3)  # places in Portion.whole_digests
 # (kind, what of the held-out record, what of the other) is the same; the first that fits names the pair.

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.data.fields import Reasons, settled
-from tasks.data.records import Intake, Limits, require
+from tasks.data.intake.fields import Reasons, settled
+from tasks.data.intake.records import Intake, Limits, require
 from tasks.errors import DataError
 
 ROWS = 1 << 14  # rows that become a table together

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from tasks.data.files import Row
-from tasks.data.quarantine import set_aside_rows
-from tasks.data.records import Intake
-from tasks.data.rules import DRIFT, Means
-from tasks.data.verdicts import Verdict, kept_rows
+from tasks.data.intake.quarantine import set_aside_rows
+from tasks.data.intake.records import Intake
+from tasks.data.judge.rules import DRIFT, Means
+from tasks.data.judge.verdicts import Verdict, kept_rows
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def judge_source(read: Sequence[tuple[Path, Intake]], columns: list[str], rules:
     verdicts: list[Verdict] = []
     if len(records):
         # Takes seconds to import: what is wrong with the files comes first.
-        from tasks.data.expectations import judge  # noqa: PLC0415
+        from tasks.data.judge.expectations import judge  # noqa: PLC0415
 
         verdicts = judge(records, columns, rules, means)
     quarantined = [*unread, *_broken(read, verdicts)]

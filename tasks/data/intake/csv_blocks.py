@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.data.csv_rows import Rows, regular_rows
-from tasks.data.records import RECORD
+from tasks.data.intake.csv_rows import Rows, regular_rows
+from tasks.data.intake.records import RECORD
 from tasks.errors import DataError
 
 BLOCK = 1 << 22  # bytes looked at at once

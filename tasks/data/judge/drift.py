@@ -20,7 +20,7 @@ import pyarrow as pa
 from scipy.stats import chi2
 
 from tasks.data.files import Row
-from tasks.data.profile import EDGES, character_lengths, labels_of, rank_name
+from tasks.data.judge.profile import EDGES, character_lengths, labels_of, rank_name
 
 GROUPS = 10  # of lengths, at most
 FEWEST = 5  # rows that a group of lengths holds at least, in the accepted data and, if nothing changed, in the new

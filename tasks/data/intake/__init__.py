@@ -1,0 +1,1 @@
+"""Raw files to records: no row is lost in silence."""

@@ -1,0 +1,1 @@
+"""What of one split, or of a benchmark, stands in another split."""
