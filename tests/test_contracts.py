@@ -92,6 +92,15 @@ def test_a_stage_that_reads_templates_depends_on_the_library(stage: str) -> None
     assert reads == ("tasks/prompts/library" in STAGES[stage]["deps"])
 
 
+def test_every_file_of_data_that_the_code_reads_is_a_dependency_of_a_stage() -> None:
+    deps = {dep for stage in STAGES.values() for dep in stage["deps"]}
+    data = [path for path in (ROOT / "tasks").rglob("*") if path.suffix in {".yaml", ".j2", ".css", ".json"}]
+    assert len(data) > 15
+    for path in data:
+        above = {path, *path.parents}
+        assert deps & {parent.relative_to(ROOT).as_posix() for parent in above if parent.is_relative_to(ROOT)}, path
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_path_in_a_stage_s_command_is_declared_and_the_other_way_round(stage: str) -> None:
     said = set(STAGES[stage]["cmd"].split("-m tasks.")[1].split()[1:])

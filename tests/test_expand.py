@@ -23,7 +23,7 @@ from tasks.data.questions import read_flan_cot, read_options_jsonl
 from tasks.data.splits import SPLITS, normalise
 from tasks.errors import DataError, LeakError, ParamsError
 from tasks.params import load
-from tasks.prompts.rendering import GROUP, RECORD, fields_of, render_lines, stripped
+from tasks.prompts.rendering import fields_of, origin, render_lines, stripped
 from tasks.prompts.templates import load_family, render
 from tests import words
 
@@ -362,9 +362,7 @@ def test_a_block_is_rendered_byte_for_byte_as_one_record_at_a_time() -> None:
     fields = fields_of(columns, constants)
     names = pa.array([f"mine/a.csv:{row}" for row in range(len(ODD))])
     for template in family.templates:
-        lines = render_lines(
-            template, family, "seen", "mine", {**fields, GROUP: pa.array(["0" * 16] * len(ODD)), RECORD: names}
-        )
+        lines = render_lines(template, family, "seen", fields | origin("mine", pa.array(["0" * 16] * len(ODD)), names))
         for row, (line, asked, target) in enumerate(zip(lines.to_pylist(), ODD, ODD[::-1], strict=True)):
             values = {"dialogue": asked, "section": target, **constants}
             expected = {

@@ -4,6 +4,7 @@ A line is put together for all rows of a batch at once, so that the resulting st
 bytes. What is escaped is what JSON demands and nothing more (RFC 8259, section 7): `"`, `\` and U+0000 to U+001F.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,9 @@ def json_lines(rows: pa.RecordBatch | pa.Table) -> pa.Array:
 
 def joined(parts: Sequence[str | pa.Array]) -> pa.Array:
     """Texts put together row by row; a plain `str` is the same in every row."""
-    return pc.binary_join_element_wise(*parts, "")
+    runs = itertools.groupby(parts, key=lambda part: isinstance(part, str))
+    fewer = [part for plain, run in runs for part in (["".join(run)] if plain else run)]  # each part is a copy a row
+    return pc.binary_join_element_wise(*fewer, "")
 
 
 def bytes_of(lines: pa.Array) -> memoryview:

@@ -22,7 +22,7 @@ from tasks.data.lines import bytes_of, joined
 from tasks.data.mixture import Mask, Places
 from tasks.data.splits import SPLITS
 from tasks.prompts.declared import Mix
-from tasks.prompts.rendering import GROUP, RECORD, draw, fields_of, render_lines, stripped
+from tasks.prompts.rendering import draw, fields_of, origin, render_lines, stripped
 from tasks.prompts.templates import Family
 
 Numbers = npt.NDArray[Any]
@@ -143,14 +143,14 @@ def _rendered(part: Part, block: Block, seed: int, held_out: int) -> Iterator[tu
             continue
         columns = {field: block.column(name, rows) for field, name in part.mix.fields.items()}
         texts = fields_of(columns, part.mix.constants)
-        texts |= {GROUP: hexadecimal(part.places.group[here][rows]), RECORD: _records(part, block, rows)}
+        texts |= origin(part.mix.source, hexadecimal(part.places.group[here][rows]), _records(part, block, rows))
         templates = part.family.templates if split == "test" else part.family.templates[:seen]
         wordings = part.mix.wordings if split == "train" else 1
         drawn = draw(part.keys[here][rows], seed, part.mix.family, templates, wordings)
         for place, template in enumerate(templates):
             wanted = _taken(texts, np.flatnonzero(drawn[:, place]))
             wording = "seen" if place < seen else "held_out"
-            yield split, bytes_of(render_lines(template, part.family, wording, part.mix.source, wanted))
+            yield split, bytes_of(render_lines(template, part.family, wording, wanted))
 
 
 def _taken(texts: Mapping[str, str | pa.Array], places: npt.NDArray[np.int64]) -> dict[str, str | pa.Array]:

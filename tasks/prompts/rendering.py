@@ -19,7 +19,7 @@ from tasks.prompts.templates import Family, Template, parse
 
 SPACE, BACKSLASH, ASCII = ord(" "), ord("\\"), 0x7F
 WHITE = np.frombuffer(b"nrtfu", np.uint8)  # behind a backslash: white space, or what may be (\u001f is)
-GROUP, RECORD = "#group", "#record"  # beside a family's fields, none of which can be called so
+ORIGIN, RECORD = "#origin", "#record"  # beside a family's fields, none of which can be called so
 
 
 def draw(keys: Keys, seed: int, family: str, templates: list[Template], wordings: int) -> npt.NDArray[np.bool_]:
@@ -70,26 +70,33 @@ def stripped(escaped: pa.Array) -> pa.Array:
     return pc.replace_with_mask(escaped, pa.array(odd), pa.array(mended, pa.string()))
 
 
-def render_lines(
-    template: Template, family: Family, wording: str, source: str, texts: Mapping[str, str | pa.Array]
-) -> pa.Array:
+def origin(source: str, groups: pa.Array, records: pa.Array) -> dict[str, pa.Array]:
+    """Where examples come from, as `render_lines` wants it beside the family's fields.
+
+    Args:
+        source: its name.
+        groups: keys in hexadecimal digits.
+        records: source/file:row, escaped.
+    """
+    return {ORIGIN: joined([groups, f'", "source": "{_quoted(source)}", "record": "', records]), RECORD: records}
+
+
+def render_lines(template: Template, family: Family, wording: str, texts: Mapping[str, str | pa.Array]) -> pa.Array:
     """One JSON line an example: {id, family, template, wording, group, source, record, input, target}.
 
     Args:
         template: the wording.
         family: its family.
         wording: "seen" or "held_out".
-        source: its name.
-        texts: of the wanted records: the family's fields, from `fields_of`, GROUP, and RECORD (source/file:row).
+        texts: of the wanted records: the family's fields, from `fields_of`, and what `origin` gives.
     """
     asked = [
         text for literal, field in parse(template.text) for text in (_quoted(literal), texts[field] if field else "")
     ]
-    kind, name, record = _quoted(family.family), _quoted(template.id), texts[RECORD]
+    kind, name = _quoted(family.family), _quoted(template.id)
     return joined([
-        f'{{"id": "{kind}/', record, f'/{name}", "family": "{kind}", "template": "{name}", "wording": "{wording}"',
-        ', "group": "', texts[GROUP], f'", "source": "{_quoted(source)}", "record": "', record,
-        '", "input": "', *asked, '", "target": "', texts[family.target], '"}\n',
+        f'{{"id": "{kind}/', texts[RECORD], f'/{name}", "family": "{kind}", "template": "{name}", ',
+        f'"wording": "{wording}", "group": "', texts[ORIGIN], '", "input": "', *asked, '", "target": "', texts[family.target], '"}\n',
     ])  # fmt: skip
 
 
