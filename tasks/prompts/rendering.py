@@ -96,7 +96,8 @@ def render_lines(template: Template, family: Family, wording: str, texts: Mappin
     kind, name = _quoted(family.family), _quoted(template.id)
     return joined([
         f'{{"id": "{kind}/', texts[RECORD], f'/{name}", "family": "{kind}", "template": "{name}", ',
-        f'"wording": "{wording}", "group": "', texts[ORIGIN], '", "input": "', *asked, '", "target": "', texts[family.target], '"}\n',
+        f'"wording": "{wording}", "group": "', texts[ORIGIN],
+        '", "input": "', *asked, '", "target": "', texts[family.target], '"}\n',
     ])  # fmt: skip
 
 
