@@ -51,7 +51,7 @@ def certified(parts: list[Part], benchmarks: Path, certificate: Path, params: Ex
         raise LeakError(
             f"{found['leaks']} leaks between splits or benchmarks, {params.accepted_leaks} accepted; the pairs are in "
             f"{refused}. The first: {first['left']} and {first['right']} ({first['kind']}). Group such records by a "
-            "shared column, remove them, or accept that many with expand.accepted_leaks."
+            f"shared column, remove them, or accept them with expand.accepted_leaks: {found['leaks']}."
         )
     return found
 

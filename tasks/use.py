@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from tasks.data.files import staged
 from tasks.data.intake.records import Limits, read_records
@@ -78,8 +79,7 @@ def use(table: Path, choice: Choice, params: Path = PARAMS) -> str:
         )
     if not table.is_file():
         raise DataError(f"{table} is not there: name a .csv, .jsonl or .parquet file.")
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 1000
+    yaml = _yaml()
     document = yaml.load(params.read_text(encoding="utf-8"))
     limits = Limits(document["validate"]["max_field_bytes"], frozenset(), whole=True)
     read = read_records(table, choice.columns, limits)
@@ -99,6 +99,31 @@ def use(table: Path, choice: Choice, params: Path = PARAMS) -> str:
     )
 
 
+def _yaml() -> YAML:
+    """A reader and writer that leaves what it does not change as params.yaml has it."""
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 1000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return yaml
+
+
+def _line(**values: Any) -> CommentedMap:
+    """A mapping that is written on one line."""
+    line = CommentedMap(values)
+    line.fa.set_flow_style()
+    return line
+
+
+def _list(values: list[str]) -> CommentedSeq:
+    """A list that is written on one line."""
+    line = CommentedSeq(values)
+    line.fa.set_flow_style()
+    return line
+
+
 def track(table: Path) -> Path:
     """Put a table under DVC, beside the checkout's other data; one that git or DVC tracks already stays as it is.
 
@@ -114,7 +139,7 @@ def track(table: Path) -> Path:
     ):
         return path
     TABLES.mkdir(exist_ok=True) if not inside else None
-    arguments = [str(path)] if inside else [str(table.resolve()), "--out", str(path)]
+    arguments = [str(path)] if inside else [str(table.resolve()), "--force", "--out", str(path)]
     done = subprocess.run([sys.executable, "-m", "dvc", "add", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
@@ -136,20 +161,21 @@ def _write(document: Any, table: Path, choice: Choice, family: Family, words: Ma
     fields = {family.fields[0]: choice.given, family.target: choice.target}
     _put(document["fetch"]["sources"], kept, {"url": table.as_posix(), "sha256": digest([table])})
     _put(document["validate"]["sources"], kept, {
-        "columns": choice.columns, "may_be_empty": [], "rows": None, "rules": [
-            {"rule": "expect_table_row_count_to_be_between", "min_value": 1},
-            {"rule": "expect_column_lengths_not_to_drift", "column": choice.target, "severity": "warning"},
+        "columns": _list(choice.columns), "may_be_empty": [], "rows": None, "rules": [
+            _line(rule="expect_table_row_count_to_be_between", min_value=1),
+            _line(
+                rule="expect_column_lengths_not_to_drift", column=choice.target, threshold=0.05, severity="warning"
+            ),
         ],
     })  # fmt: skip
-    document["validate"]["bias"]["facets"] = [{
-        "facet": "gender", "source": SOURCE, "column": choice.given, "lexicon": "gender", "length_of": choice.target,
-        "label": None,
-    }]  # fmt: skip
-    _put(document["expand"]["sources"], kept, {"group": choice.group, "text": choice.given, "given_split": None})
+    document["validate"]["bias"]["facets"] = [_line(
+        facet="gender", source=SOURCE, column=choice.given, lexicon="gender", length_of=choice.target, label=None
+    )]  # fmt: skip
+    _put(document["expand"]["sources"], kept, _line(group=choice.group, text=choice.given, given_split=None))
     own = {
-        "family": family.family, "source": SOURCE, "fields": fields, "constants": {},
-        "max_words": {"input": words[choice.given], "target": words[choice.target]}, "wordings": 1, "weight": None,
-        "replay": False, "take": {"train": 1000, "dev": 50, "test": 200},
+        "family": family.family, "source": SOURCE, "fields": _line(**fields), "constants": {},
+        "max_words": _line(input=words[choice.given], target=words[choice.target]), "wordings": 1, "weight": None,
+        "replay": False, "take": _line(train=1000, dev=50, test=200),
     }  # fmt: skip
     for part in replay:  # as many as the share asks for, however large the table is
         part["take"]["train"] = None
@@ -157,7 +183,7 @@ def _write(document: Any, table: Path, choice: Choice, family: Family, words: Ma
     kept_families = {part["family"] for part in replay} - {family.family}
     limits = document["finetune"]["max_new_tokens"]
     metrics = document["evaluate"]["metrics"]
-    for section, mine in ((limits, words[choice.target] * TOKENS_A_WORD + 8), (metrics, TEXT_METRICS)):
+    for section, mine in ((limits, words[choice.target] * TOKENS_A_WORD + 8), (metrics, _list(TEXT_METRICS))):
         for name in [name for name in section if name not in kept_families]:
             del section[name]
         section.insert(0, family.family, mine)

@@ -67,6 +67,22 @@ def test_every_section_is_accepted_and_speaks_of_the_table(table: Path) -> None:
         assert list(yaml.safe_load(Path("params.yaml").read_text())[section]["sources"]) == ["mine", "commonsense_qa"]
 
 
+def test_what_the_table_does_not_decide_is_not_even_written_differently(table: Path) -> None:
+    before = Path("params.yaml").read_text().splitlines()
+    use(table, Choice("ticket", "summary", None, None))
+    after = Path("params.yaml").read_text().splitlines()
+    kept = [line for line in before if line in after]
+    for part in (
+        "    commonsense_qa:  ",
+        "        - {rule: expect_column_values_to_match_regex, column: options",
+        "    revision: null",
+    ):
+        assert any(line.startswith(part) for line in kept), part
+    added = [line for line in after if line not in before]
+    assert len(added) < 30
+    assert "    mine: {group: null, text: ticket, given_split: null}" in added
+
+
 def test_a_table_may_be_used_again_and_another_one_after_it(table: Path) -> None:
     use(table, Choice("ticket", "summary", None, None))
     once = Path("params.yaml").read_text()
@@ -95,6 +111,8 @@ def test_a_table_in_the_checkout_is_tracked_where_it_is_and_one_from_elsewhere_i
     assert path == Path("tables/far.csv")
     assert path.read_bytes() == elsewhere.read_bytes()
     assert Path("tables/far.csv.dvc").is_file()
+    elsewhere.write_text("customer,ticket,summary\n1,a newer,one\n")
+    assert track(elsewhere).read_bytes() == elsewhere.read_bytes()
     tracked = subprocess.run(
         ["git", "check-ignore", "tables/far.csv", "tickets.csv"], capture_output=True, text=True, check=False
     )
