@@ -74,13 +74,13 @@ def accounted(path: Path, intake: Intake) -> list[str | Row]:
         start, length = record.pop("_byte_offset"), record.pop("_byte_length")
         record["raw"] = content[start : start + length]
     for row in intake.set_aside:
-        rows[row["_row"]] = row["rule"]
+        rows[row["row"]] = row["rule"]
         raw = base64.b64decode(row["raw_base64"])
         if path.suffix != ".parquet":
-            assert content[row["_byte_offset"] :].startswith(raw)
-        assert {"_file", "reason", "raw"} < row.keys()
+            assert content[row["byte_offset"] :].startswith(raw)
+        assert {"file", "reason", "raw"} < row.keys()
     assert sorted(rows) == list(range(1, len(records) + len(intake.set_aside) + 1))
-    assert [row["_row"] for row in intake.set_aside] == sorted(row["_row"] for row in intake.set_aside)
+    assert [row["row"] for row in intake.set_aside] == sorted(row["row"] for row in intake.set_aside)
     return [rows[number] for number in sorted(rows)]
 
 

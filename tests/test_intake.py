@@ -72,7 +72,7 @@ def test_the_ledger_and_the_files_tell_the_same() -> None:
         {"_file": "more.jsonl", "_row": 1, "_byte_offset": 0, "ticket": "a\x01 \\", "summary": "1"},
     ]  # fmt: skip
     quarantined = read_rows(Path("out/quarantine.jsonl"))
-    assert [(row["_file"], row["_row"], row["rule"]) for row in quarantined] == [
+    assert [(row["file"], row["row"], row["rule"]) for row in quarantined] == [
         ("tickets.csv", 2, "empty"), ("tickets.csv", 3, "blank"), ("tickets.csv", 4, "utf8"), ("more.jsonl", 2, "missing")
     ]  # fmt: skip
     assert base64.b64decode(quarantined[2]["raw_base64"]) == b"@SUM(A1),caf\xe9,x"
@@ -84,7 +84,7 @@ def test_no_cell_of_the_spreadsheet_begins_as_a_formula_does() -> None:
     with Path("out/quarantine.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["raw"] for row in rows] == ["'=1+1,,", "", "'@SUM(A1),caf\\xe9,x", "'-1,", "'+1,", "'\t=1,", ""]
-    assert {row["_file"] for row in rows} == {"'=tickets.csv"}
+    assert {row["file"] for row in rows} == {"'=tickets.csv"}
 
 
 def test_what_may_be_empty_or_long_is_said_on_the_command_line() -> None:

@@ -39,7 +39,7 @@ def records(intake: Intake) -> list[Row]:
 
 
 def rules(intake: Intake) -> dict[int, str]:
-    return {row["_row"]: row["rule"] for row in intake.set_aside}
+    return {row["row"]: row["rule"] for row in intake.set_aside}
 
 
 # What each file says, by its number in the fault table: the rows that are set aside; all others are records.
@@ -86,11 +86,11 @@ def test_only_the_faulty_rows_are_set_aside(tmp_path: Path, fault: str) -> None:
     assert [row["_row"] for row in records(intake)] == [row for row in range(1, rows + 1) if row not in aside]
     for row in intake.set_aside:
         raw = base64.b64decode(row["raw_base64"])
-        assert row.keys() == {"_file", "_row", "_byte_offset", "rule", "reason", "raw", "raw_base64"}
-        assert row["_file"] == name
-        assert content[row["_byte_offset"] :].startswith(raw)
-        assert content[row["_byte_offset"] - 1 : row["_byte_offset"]] in {b"\n", b"\r", b""}
-        assert content[row["_byte_offset"] + len(raw) :][:1] in {b"\n", b"\r", b""}
+        assert row.keys() == {"file", "row", "byte_offset", "rule", "reason", "raw", "raw_base64"}
+        assert row["file"] == name
+        assert content[row["byte_offset"] :].startswith(raw)
+        assert content[row["byte_offset"] - 1 : row["byte_offset"]] in {b"\n", b"\r", b""}
+        assert content[row["byte_offset"] + len(raw) :][:1] in {b"\n", b"\r", b""}
 
 
 def test_a_csv_row_is_text_as_it_was_written_with_its_place(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_csv_row_is_text_as_it_was_written_with_its_place(tmp_path: Path) -> N
         {"id": "3", "text": "null", "label": "", "_row": 3, "_byte_offset": 62, "_byte_length": 7},
     ]  # fmt: skip
     assert intake.set_aside == [{
-        "_file": "a.csv", "_row": 2, "_byte_offset": 55, "rule": "utf8", "reason": "is not UTF-8 at byte 57 of the file",
+        "file": "a.csv", "row": 2, "byte_offset": 55, "rule": "utf8", "reason": "is not UTF-8 at byte 57 of the file",
         "raw": "2,\\xff,b", "raw_base64": base64.b64encode(b"2,\xff,b").decode(),
     }]  # fmt: skip
     assert intake.notes == ["a.csv starts with a byte order mark, which was dropped."]
@@ -251,7 +251,7 @@ def test_rows_that_break_a_rule_are_set_aside_with_their_bytes(tmp_path: Path) -
     intake = read(tmp_path / "a.csv", HEADER + b'1,a,b\n2,x\n3,"c, d",e\n')
     (row,) = set_aside_rows(tmp_path / "a.csv", intake.records, [1], [["unique id", "length text"]])
     assert row == {
-        "_file": "a.csv", "_row": 3, "_byte_offset": 24, "rule": "unique id", "reason": "breaks unique id, length text",
+        "file": "a.csv", "row": 3, "byte_offset": 24, "rule": "unique id", "reason": "breaks unique id, length text",
         "raw": '3,"c, d",e', "raw_base64": base64.b64encode(b'3,"c, d",e').decode(),
     }  # fmt: skip
 

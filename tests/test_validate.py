@@ -56,7 +56,7 @@ def test_the_report_and_the_files_tell_the_same() -> None:
     assert (report["rows_in"], report["rows_valid"], report["rows_quarantined"]) == (20, 18, 2)
     assert (len(valid), len(bad)) == (18, 2)
     assert report["by_rule"] == {"columns": 1, "expect_column_value_lengths_to_be_between label": 1}
-    assert [(row["_row"], row["rule"]) for row in bad] == [
+    assert [(row["row"], row["rule"]) for row in bad] == [
         (1, "expect_column_value_lengths_to_be_between label"),
         (20, "columns"),
     ]
@@ -65,14 +65,14 @@ def test_the_report_and_the_files_tell_the_same() -> None:
     }  # fmt: skip
     for row in bad:
         raw = base64.b64decode(row["raw_base64"])
-        assert CSV[row["_byte_offset"] :].startswith(raw)
+        assert CSV[row["byte_offset"] :].startswith(raw)
         assert raw.decode() == row["raw"]
 
 
 def test_a_row_carries_every_critical_rule_that_it_breaks_and_counts_once() -> None:
     write_source(mine_csv=b"id,text,label\n1,a,aaaa\n2,b,a\n1,c,a\n1,d,aaaa\n")
     report = run(mine({**LENGTH, "min_value": 3, "mostly": 0.1}, {**UNIQUE, "mostly": 0.1}), max_quarantined=0.9)
-    bad = {row["_row"]: (row["rule"], row["reason"]) for row in read_rows(Path("data/quarantine/mine.jsonl"))}
+    bad = {row["row"]: (row["rule"], row["reason"]) for row in read_rows(Path("data/quarantine/mine.jsonl"))}
     length, unique = "expect_column_value_lengths_to_be_between label", "expect_column_values_to_be_unique id"
     assert bad == {
         2: (length, f"breaks {length}"), 3: (length, f"breaks {length}, {unique}"), 4: (unique, f"breaks {unique}"),
@@ -83,7 +83,7 @@ def test_a_row_carries_every_critical_rule_that_it_breaks_and_counts_once() -> N
 def test_rows_of_several_files_keep_their_file_and_order() -> None:
     write_source(one_csv=b"id,text,label\n1,a,x\n2,b\n3,c,toolong\n", two_jsonl=b'{"id":1,"text":"d","label":"x"}\n{\n')
     run(mine({**LENGTH, "max_value": 3, "mostly": 0.1}, {**UNIQUE, "mostly": 0.1}), max_quarantined=0.9)
-    bad = [(row["_file"], row["_row"], row["raw"]) for row in read_rows(Path("data/quarantine/mine.jsonl"))]
+    bad = [(row["file"], row["row"], row["raw"]) for row in read_rows(Path("data/quarantine/mine.jsonl"))]
     assert bad == [
         ("one.csv", 2, "2,b"), ("one.csv", 3, "3,c,toolong"),
         ("two.jsonl", 1, '{"id":1,"text":"d","label":"x"}'), ("two.jsonl", 2, "{"),

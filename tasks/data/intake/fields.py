@@ -48,7 +48,7 @@ def _without(path: Path, part: Intake, reasons: Reasons) -> Intake:
     ]
     kept = np.ones(len(part.records), bool)
     kept[positions] = False
-    in_order = sorted(part.set_aside + aside, key=lambda row: int(row["_row"]))
+    in_order = sorted(part.set_aside + aside, key=lambda row: int(row["row"]))
     return Intake(part.records.filter(pa.array(kept)), in_order, part.notes)
 
 

@@ -1,6 +1,6 @@
 r"""The rows that are set aside: where each stands, the rule it broke, its bytes; the ledger; a copy for a spreadsheet.
 
-A row set aside is {"_file", "_row", "_byte_offset", "rule", "reason", "raw", "raw_base64"}: `raw` for the eye (a byte
+A row set aside is {"file", "row", "byte_offset", "rule", "reason", "raw", "raw_base64"}: `raw` for the eye (a byte
 that is not UTF-8 as \xNN), `raw_base64` the very bytes. The ledger adds up: rows in = rows valid + rows quarantined.
 """
 
@@ -17,7 +17,7 @@ from tasks.data.files import Row
 from tasks.data.intake.records import raw_of
 
 COUNTS = ("rows_in", "rows_valid", "rows_quarantined")
-SHOWN = ("_file", "_row", "_byte_offset", "rule", "reason", "raw")  # the spreadsheet's columns
+SHOWN = ("file", "row", "byte_offset", "rule", "reason", "raw")  # the spreadsheet's columns
 CUT_OFF = (
     "the file ends inside this row; if the file is whole, give it a final line end or pin its sha256, which vouches "
     "for its last byte"
@@ -28,9 +28,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that
 def set_aside(file: str, row: int, byte_offset: int, rule: str, reason: str, raw: bytes) -> Row:
     """One row of the quarantine."""
     return {
-        "_file": file,
-        "_row": row,
-        "_byte_offset": byte_offset,
+        "file": file,
+        "row": row,
+        "byte_offset": byte_offset,
         "rule": rule,
         "reason": reason,
         "raw": raw.decode(errors="backslashreplace").replace("\0", "\\x00"),

@@ -64,7 +64,7 @@ class Judged:
 
 
 def _unread(rows: list[Row]) -> list[Row]:
-    return [{"where": f"{row['_file']}, row {row['_row']}", "why": row["reason"], "text": row["raw"]} for row in rows]
+    return [{"where": f"{row['file']}, row {row['row']}", "why": row["reason"], "text": row["raw"]} for row in rows]
 
 
 def judge_source(read: Sequence[tuple[Path, Intake]], columns: list[str], rules: list[Row], means: Means) -> Judged:
@@ -87,7 +87,7 @@ def judge_source(read: Sequence[tuple[Path, Intake]], columns: list[str], rules:
         records=records,
         valid=kept_rows(records, verdicts),
         unread=unread,
-        quarantined=sorted(quarantined, key=lambda row: (order[row["_file"]], row["_row"])),
+        quarantined=sorted(quarantined, key=lambda row: (order[row["file"]], row["row"])),
         verdicts=verdicts,
         notes=[note for _, intake in read for note in intake.notes],
     )
