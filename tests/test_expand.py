@@ -160,6 +160,16 @@ def test_rows_that_say_the_same_stay_in_one_split() -> None:
     assert all(len(found) == 1 for found in seen.values())
 
 
+def test_texts_without_a_word_are_no_copies_of_each_other() -> None:
+    rows = [
+        {**row, "id": f"author {row['_row']}", "document": chr(0x1F600 + row["_row"])} for row in records(range(60))
+    ]
+    for grouped in (grouping(), grouping(group="id")):
+        made = run(rows, wordings=1, sources={"mine": grouped}, near_duplicate=1.0)
+        assert min(map(len, made.values())) > 3
+        assert sum(map(len, made.values())) == 60
+
+
 def test_rows_of_one_group_column_stay_in_one_split() -> None:
     rows = [{**row, "id": f"author {row['_row'] % 40}"} for row in records(range(200))]
     made = run(rows, sources={"mine": grouping(group="id")})

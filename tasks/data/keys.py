@@ -44,6 +44,11 @@ def keys_of(normal: pa.Array) -> Keys:
     return np.asarray(pd.util.hash_array(normal.to_numpy(zero_copy_only=False), categorize=False), np.uint64)
 
 
+def said_keys(texts: pa.Array, normal: pa.Array) -> Keys:
+    """The keys of what texts say: of a text without a word, such as an emoji, as it stands."""
+    return keys_of(pc.if_else(pc.equal(pc.binary_length(normal), 0), texts, normal))
+
+
 def mixed(keys: Keys, *purpose: str | int) -> Keys:
     """Keys for a purpose: evenly spread, and unrelated to those for any other purpose."""
     salt = hashlib.sha256("\x1f".join(map(str, purpose)).encode()).digest()[:8]

@@ -17,7 +17,6 @@ from tasks.errors import ParamsError
 
 Codes = npt.NDArray[np.int8]  # of splits: places in SPLITS
 Mask = npt.NDArray[np.bool_]
-TRAIN = SPLITS.index("train")
 NOWHERE = -1
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from tasks.data.blocks import Block, each_block, spaced, unescaped
 from tasks.data.files import Row
-from tasks.data.keys import Keys, hexadecimal, keys_of, normalised, word_counts
+from tasks.data.keys import Keys, hexadecimal, normalised, said_keys, word_counts
 from tasks.data.leaks.overlap import Texts
 from tasks.data.lines import bytes_of, joined
 from tasks.data.mixture import Mask, Places
@@ -78,9 +78,10 @@ def survey(path: Path, keyed: Collection[str], counted: Collection[str], targets
     """Look at all rows of data/valid/<source>.jsonl once: keys of, words in, and what is filled in these columns."""
 
     def look(block: Block) -> list[Numbers]:
-        normal = {name: normalised(spaced(block.column(name))) for name in {*keyed, *counted}}
+        texts = {name: block.column(name) for name in {*keyed, *counted}}
+        normal = {name: normalised(spaced(text)) for name, text in texts.items()}
         return [
-            *(keys_of(normal[name]) for name in keyed),
+            *(said_keys(texts[name], normal[name]) for name in keyed),
             *(word_counts(normal[name]) for name in counted),
             *(np.asarray(pc.greater(pc.binary_length(stripped(block.column(name))), 0)) for name in targets),
         ]
