@@ -12,20 +12,19 @@ not counted; all take turns, as often as each other, and the best of each counts
 under what Linux begins to write back to disk: with --records 500000 it is the disk that is measured.
 """
 
-import multiprocessing
 import os
 import random
-import resource
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from benchmarks.measure import in_own_process, peak_gb
 
 WORDINGS = 8
 BATCH_SIZES = (200, 1000, 5000)
@@ -83,7 +82,7 @@ def by_luthier(records: Path, out: Path) -> Run:
         for split, lines in examples_of(chosen, params.seed, params.held_out_wordings):
             files[split].write(lines)
     seconds = time.perf_counter() - start
-    return Run(sum(chosen.examples(split) for split in SPLITS), seconds, seconds, peak())
+    return Run(sum(chosen.examples(split) for split in SPLITS), seconds, seconds, peak_gb())
 
 
 def by_map(records: Path, out: Path, batch_size: int, whole: bool) -> Run:
@@ -117,21 +116,13 @@ def by_map(records: Path, out: Path, batch_size: int, whole: bool) -> Run:
     loaded = time.perf_counter()
     made = rows.map(render, batched=True, batch_size=batch_size, remove_columns=rows.column_names)
     end = time.perf_counter()
-    return Run(len(made), end - start, end - loaded, peak())
-
-
-def peak() -> float:
-    """Gigabytes that this process had resident at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return Run(len(made), end - start, end - loaded, peak_gb())
 
 
 def measured(work: Callable[..., Run], records: Path, *arguments: int) -> Run:
     """Run `work` in a process of its own, into an empty folder."""
-    with (
-        tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as out,
-        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
-    ):
-        return pool.submit(work, records, Path(out), *arguments).result()
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as out:
+        return in_own_process(work, records, Path(out), *arguments)
 
 
 def add(runs: dict[str, list[Run]], name: str, run: Run, note: str = "") -> None:

@@ -13,18 +13,15 @@ reading, normalising and making the runs in Python. Each measurement is a proces
 """
 
 import json
-import multiprocessing
 import random
-import resource
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +29,7 @@ import pyarrow.json as pj
 import rensa
 import typer
 
+from benchmarks.measure import in_own_process, peak_gb
 from tasks.data.leaks.overlap import Texts, certify
 from tasks.data.splits import normalise
 
@@ -192,17 +190,6 @@ def by_minhash(path: Path, near: float, words: int) -> Run:
     return Run(time.perf_counter() - start, peak_gb(), pairs, core)
 
 
-def peak_gb() -> float:
-    """Gigabytes that this process had resident at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
-def measured(work: Callable[..., Run], *arguments: Any) -> Run:
-    """Run `work` in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
-
-
 def found_of(run: Run, planted: dict[str, list[tuple[int, int]]]) -> Counter[str]:
     """How many planted pairs were found, by way; and how many others (`unplanted`)."""
     pairs = set(run.pairs)
@@ -220,16 +207,16 @@ def main(
         path = Path(folder) / "made.jsonl"
         planted = write_records(path, examples)
         print(f"{examples:,} examples of {path.stat().st_size / examples:.0f} bytes, {PLANTED} planted in each way")
-        run = measured(by_certificate, path, NEAR)
+        run = in_own_process(by_certificate, path, NEAR)
         print(f"  certificate  {run.seconds:>6.1f} s   (target: under {TARGET_SECONDS} for a million)")
         print(f"  peak memory  {run.peak_gb:>6.2f} GB  (target: under {TARGET_GB})")
         found = {f"{examples:,}": found_of(run, planted)}
         planted = write_records(path, sample)
         runs = {
-            f"near {NEAR:g}": measured(by_certificate, path, NEAR),
-            "near 0.2": measured(by_certificate, path, 0.2),
-            "MinHash 13": measured(by_minhash, path, NEAR, 13),
-            "MinHash 5": measured(by_minhash, path, NEAR, 5),
+            f"near {NEAR:g}": in_own_process(by_certificate, path, NEAR),
+            "near 0.2": in_own_process(by_certificate, path, 0.2),
+            "MinHash 13": in_own_process(by_minhash, path, NEAR, 13),
+            "MinHash 5": in_own_process(by_minhash, path, NEAR, 5),
         }
     found |= {name: found_of(made, planted) for name, made in runs.items()}
     print(f"\n{'found':<32}" + "".join(f"{name:>12}" for name in found))

@@ -4,6 +4,9 @@
 and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class LuthierError(Exception):
     """Something the user can mend; the message is the whole of what they are shown."""
@@ -35,3 +38,9 @@ class ContractError(LuthierError):
 
 class TrackingError(LuthierError):
     """MLflow cannot be reached or refuses."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to put behind a sentence about an unknown name; nothing where no known name is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""

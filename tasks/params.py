@@ -6,7 +6,6 @@ A step declares its section as a small frozen `Section`; a key that is missing, 
 step before it does anything, in a sentence that names the known keys.
 """
 
-import difflib
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks.errors import ParamsError
+from tasks.errors import ParamsError, did_you_mean
 
 PARAMS = Path("params.yaml")
 
@@ -60,9 +59,7 @@ def _sentence(section: str, kind: type[Section], values: object, detail: ErrorDe
     where = ".".join([section, *parents, key]).rstrip(".")
     if detail["type"] == "extra_forbidden":
         known = _known_keys(kind, parents)
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        return f"'{where}' is not a key.{hint} Known here: {', '.join(known)}."
+        return f"'{where}' is not a key.{did_you_mean(key, known)} Known here: {', '.join(known)}."
     if detail["type"] == "missing":
         return f"'{where}' is missing. Known here: {', '.join(_known_keys(kind, parents))}."
     return f"'{where}' = {detail['input']!r}: {detail['msg']}."

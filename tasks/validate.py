@@ -18,7 +18,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tasks.data.bias.report import Bias, bias_report
 from tasks.data.files import Row, read_json, staged, write_json, write_rows
-from tasks.data.intake.quarantine import account, total
+from tasks.data.intake.quarantine import COUNTS, account, total
 from tasks.data.intake.records import Intake, Limits, read_records
 from tasks.data.judge.accepted import accepted_profiles
 from tasks.data.judge.derived import added_tokens
@@ -154,7 +154,8 @@ def main(
             read = read_source(name, raw / name, manifest[name], params)
             judged = judge_source(read, table.columns, table.rules, means)
             ledger = account(len(judged.valid), judged.quarantined)
-            print("{:<18} rows in {:>9,}   valid {:>9,}   quarantined {:>7,}".format(name, *list(ledger.values())[:3]))
+            counts = (ledger[key] for key in COUNTS)
+            print("{:<18} rows in {:>9,}   valid {:>9,}   quarantined {:>7,}".format(name, *counts))
             refuse(name, judged, ledger, params.max_quarantined)
             reports[name] = report_on(judged, ledger, table.columns, added, means)
             tables[name], samples[name] = judged.valid, judged.samples(params.samples)

@@ -3,11 +3,11 @@
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from html_page import Page
 from words import INPUTS, OUTPUTS, run, table, write_source
 
 from tasks.accept import accept
@@ -26,31 +26,6 @@ FACET = {"facet": "kind", "source": "mine", "column": "label", "lexicon": None, 
 def csv(rows: list[tuple[str, str, str]], *broken: bytes) -> bytes:
     lines = [",".join(COLUMNS), *(f'{one},"{two}",{three}' for one, two, three in rows)]
     return "\n".join(lines).encode() + b"\n" + b"\n".join(broken)
-
-
-class Page(HTMLParser):
-    """Every start tag with its attributes, tags left open, and the text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "br"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from html_page import Page
 from invented import ODD, write_run
 from rich.console import Console
 
@@ -26,39 +26,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Tags(HTMLParser):
-    """Every start tag with its attributes, tags left open, and the text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "br"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 @pytest.fixture(scope="module")
-def page(root: Path) -> Tags:
+def page(root: Path) -> Page:
     """The parsed page."""
-    parser = Tags()
-    parser.feed((root / "reports/report.html").read_text())
-    return parser
+    return Page((root / "reports/report.html").read_text())
 
 
-def test_the_page_asks_nothing_of_another_host_and_runs_no_script(root: Path, page: Tags) -> None:
+def test_the_page_asks_nothing_of_another_host_and_runs_no_script(root: Path, page: Page) -> None:
     html = (root / "reports/report.html").read_text()
     links = [given[name] for _, given in page.tags for name in ("src", "href", "srcset") if name in given]
     assert links
@@ -68,20 +42,20 @@ def test_the_page_asks_nothing_of_another_host_and_runs_no_script(root: Path, pa
     assert len(html) < 3_000_000
 
 
-def test_the_page_is_well_formed_and_its_links_lead_somewhere(page: Tags) -> None:
+def test_the_page_is_well_formed_and_its_links_lead_somewhere(page: Page) -> None:
     assert page.open == []
     ids = [given["id"] for _, given in page.tags if "id" in given]
     assert len(ids) == len(set(ids))
     assert {f"#{name}" for name in ids} >= {given["href"] for tag, given in page.tags if tag == "a"}
 
 
-def test_what_a_model_wrote_is_shown_as_text(root: Path, page: Tags) -> None:
+def test_what_a_model_wrote_is_shown_as_text(root: Path, page: Page) -> None:
     assert ODD[0] in page.text
     assert "&lt;script&gt;alert(" in (root / "reports/report.html").read_text()
     assert "script" not in {tag for tag, _ in page.tags}
 
 
-def test_the_page_opens_with_the_verdict_and_shows_every_part(root: Path, page: Tags) -> None:
+def test_the_page_opens_with_the_verdict_and_shows_every_part(root: Path, page: Page) -> None:
     sentence = json.loads((root / "reports/cards.json").read_text())["sentence"]
     assert page.text.index(sentence) < page.text.index("Scores")
     parts = ("piqa, 0-shot", "summarise, held-out wording", "a blind guess scores 50.0", "962", "Clean.")

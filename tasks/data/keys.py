@@ -2,7 +2,7 @@
 
 A key depends on what the text says alone, never on where its row stands, so that adding, removing or reordering rows
 moves no other row. Texts are hashed by pandas (SipHash with its fixed key), and drawn by mixing a key with the seed and
-a purpose (the finaliser of SplitMix64, Steele et al. 2014, doi 10.1145/2714064.2660195).
+a purpose.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.data.buffers import bytes_and_offsets, texts_from
+from tasks.data.buffers import bytes_and_offsets, spread, texts_from
 from tasks.data.splits import PLAIN, normalise
 
 Keys = npt.NDArray[np.uint64]
@@ -52,10 +52,7 @@ def said_keys(texts: pa.Array, normal: pa.Array) -> Keys:
 def mixed(keys: Keys, *purpose: str | int) -> Keys:
     """Keys for a purpose: evenly spread, and unrelated to those for any other purpose."""
     salt = hashlib.sha256("\x1f".join(map(str, purpose)).encode()).digest()[:8]
-    x = keys ^ np.uint64(int.from_bytes(salt, "big"))
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return spread(keys ^ np.uint64(int.from_bytes(salt, "big")))
 
 
 def shares_of(keys: Keys) -> npt.NDArray[np.float64]:

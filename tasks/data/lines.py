@@ -17,21 +17,18 @@ from tasks.data.buffers import bytes_and_offsets, texts_from
 from tasks.data.files import staged
 
 ROWS = 1 << 14  # rows put together at once: tens of megabytes
-BACKSLASH = b"\\"
-ESCAPED = bytes([*range(0x20), ord('"'), ord(BACKSLASH)])
+ESCAPED = '\\"' + "".join(map(chr, range(0x20)))  # the backslash first: the others' escapes begin with one
 
 
 def escaped(texts: pa.Array) -> pa.Array:
     """Texts as they stand between the quotes of a JSON string; without the quotes."""
     data, offsets = bytes_and_offsets(texts)
-    # The backslash first: the others' escapes begin with one.
-    for code in [ord(BACKSLASH), *(code for code in ESCAPED if code != ord(BACKSLASH))]:
-        character = bytes([code])
-        if character in data:
-            escape = json.dumps(chr(code))[1:-1].encode()
-            places = np.flatnonzero(np.frombuffer(data, np.uint8) == code)
+    for character in ESCAPED:
+        if character.encode() in data:
+            escape = json.dumps(character)[1:-1].encode()
+            places = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(character))
             offsets = offsets + np.searchsorted(places, offsets) * (len(escape) - 1)
-            data = data.replace(character, escape)
+            data = data.replace(character.encode(), escape)
     return texts_from(data, offsets)
 
 
@@ -56,10 +53,10 @@ def joined(parts: Sequence[str | pa.Array]) -> pa.Array:
 
 def bytes_of(lines: pa.Array) -> memoryview:
     """The bytes of all texts, one behind another, without a copy."""
-    ends = (
-        np.frombuffer(lines.buffers()[1], np.int32)[[lines.offset, lines.offset + len(lines)]] if len(lines) else (0, 0)
-    )
-    return memoryview(lines.buffers()[2])[ends[0] : ends[1]] if ends[1] else memoryview(b"")
+    if not len(lines):
+        return memoryview(b"")
+    first, last = np.frombuffer(lines.buffers()[1], np.int32)[[lines.offset, lines.offset + len(lines)]]
+    return memoryview(lines.buffers()[2])[first:last]
 
 
 def write_table(path: Path, table: pa.Table) -> None:

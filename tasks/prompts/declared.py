@@ -1,11 +1,10 @@
 """Section `expand` of params.yaml: which family over which source, how much of it, and what stays together."""
 
-import difflib
 from typing import Literal
 
 from pydantic import Field
 
-from tasks.errors import ParamsError
+from tasks.errors import ParamsError, did_you_mean
 from tasks.params import Section
 from tasks.prompts.templates import Family
 
@@ -109,6 +108,5 @@ def require_columns(source: str, wanted: set[str], known: list[str]) -> None:
         ParamsError: naming them, near names and those that are there.
     """
     if missing := sorted(wanted - set(known)):
-        near = difflib.get_close_matches(missing[0], known, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(missing[0], known)
         raise ParamsError(f"params.yaml, expand: source '{source}' has no column {missing}.{hint} It has {known}.")

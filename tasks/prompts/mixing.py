@@ -4,7 +4,7 @@ Training on a part of general instructions beside one's own (replay) is what kee
 its share is of the training examples, as it is in the literature (Scialom et al. 2022, arXiv 2205.12393).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,14 +29,16 @@ def choose(valid: Path, params: Expand) -> list[Part]:
     Raises:
         ParamsError: a part does not fit its family or source, or the shares cannot be met.
     """
-    surveys = {source: look(valid, source, params) for source in dict.fromkeys(mix.source for mix in params.mixture)}
-    capped = [_capped(valid, mix, surveys[mix.source], params) for mix in params.mixture]
+    families = {mix.family: load_family(mix.family) for mix in params.mixture}
+    sources = dict.fromkeys(mix.source for mix in params.mixture)
+    surveys = {source: look(valid, source, families, params) for source in sources}
+    capped = [_capped(valid, mix, families[mix.family], surveys[mix.source], params) for mix in params.mixture]
     return _balanced(capped, params)
 
 
-def look(valid: Path, source: str, params: Expand) -> Survey:
+def look(valid: Path, source: str, families: Mapping[str, Family], params: Expand) -> Survey:
     """Survey one source of the mixture, having checked that what the params say of it can be."""
-    mixes = [(mix, load_family(mix.family)) for mix in params.mixture if mix.source == source]
+    mixes = [(mix, families[mix.family]) for mix in params.mixture if mix.source == source]
     for mix, family in mixes:
         check(mix, family, params.held_out_wordings, params.mixture)
     known = sorted(file.stem for file in valid.glob("*.jsonl"))
@@ -64,9 +66,8 @@ def _limited(mix: Mix, family: Family) -> set[str]:
     )
 
 
-def _capped(valid: Path, mix: Mix, found: Survey, params: Expand) -> Part:
+def _capped(valid: Path, mix: Mix, family: Family, found: Survey, params: Expand) -> Part:
     """One part with as many records of each split as it may take."""
-    family = load_family(mix.family)
     grouping = params.sources[mix.source]
     groups = found.keys[grouping.group] if grouping.group else None
     keys = found.keys[grouping.text]

@@ -6,7 +6,6 @@ Jinja (`{{ }}`, `{% %}`, `{# #}`) would run is refused when the file is loaded. 
 never read as a template again, so braces in a record stay braces.
 """
 
-import difflib
 import re
 import unicodedata
 from collections import Counter
@@ -18,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks.errors import ParamsError
+from tasks.errors import ParamsError, did_you_mean
 from tasks.params import Section
 
 LIBRARY = Path(__file__).parent / "library"
@@ -75,7 +74,7 @@ def load_family(name: str, library: Path = LIBRARY) -> Family:
     known = sorted(file.stem for file in library.glob("*.yaml"))
     if name not in known:  # which is why no name can lead out of the library
         raise ParamsError(
-            f"'{name}' is no template family; known: {', '.join(known)}.{_near(name, known)} Add a file to "
+            f"'{name}' is no template family; known: {', '.join(known)}.{did_you_mean(name, known)} Add a file to "
             "prompts/library for a new one."
         )
     family = _read(library / f"{name}.yaml")
@@ -154,7 +153,7 @@ def _complaint(detail: ErrorDetails) -> str:
         kind, where, place = Template, f", template {int(place[1]) + 1}", place[2:]
     key, known = ".".join(str(part) for part in place) or "all of it", list(kind.model_fields)
     if detail["type"] == "extra_forbidden":
-        return f"{where}: {key!r} is not a key; known here: {', '.join(known)}.{_near(key, known)}"
+        return f"{where}: {key!r} is not a key; known here: {', '.join(known)}.{did_you_mean(key, known)}"
     if detail["type"] == "missing":
         return f"{where}: '{key}' is missing; needed here: {', '.join(known)}."
     return f"{where}: '{key}' is not as it must be: {detail['msg']}."
@@ -165,7 +164,7 @@ def _require_plain(text: str, fields: list[str], where: str) -> None:
     named = [field for _, field in parse(text, where) if field is not None]
     for field in named:
         if field not in fields:
-            raise ParamsError(f"{where} names '{field}'; it may name {fields}.{_near(field, fields)}")
+            raise ParamsError(f"{where} names '{field}'; it may name {fields}.{did_you_mean(field, fields)}")
     if missing := sorted(set(fields) - set(named)):
         raise ParamsError(f"{where} does not name {missing}; it must name {fields}.")
     if text != text.strip():
@@ -186,7 +185,7 @@ def _require_inverse(family: Family, library: Path, known: list[str]) -> None:
     """Refuse an `inverse_of` that names no family, or one that does not run the other way."""
     where, name = f"{family.family}.yaml", str(family.inverse_of)
     if name not in known:
-        raise ParamsError(f"{where}: inverse_of names '{name}'; known: {', '.join(known)}.{_near(name, known)}")
+        raise ParamsError(f"{where}: inverse_of names '{name}'; known: {', '.join(known)}.{did_you_mean(name, known)}")
     other = _read(library / f"{name}.yaml")
     if family.target not in other.fields or other.target not in family.fields:
         raise ParamsError(
@@ -201,8 +200,3 @@ def _repeated(values: Iterable[str]) -> str | None:
 
 def _words(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _near(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""

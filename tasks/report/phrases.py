@@ -14,7 +14,7 @@ INTAKE = {
     "truncated": "is cut off",
     "json": "is no JSON object",
     "missing": "lacks a needed column",
-    "type": "has a value of another type than the rows before",
+    "type": "has a value of another type than most rows",
 }
 ASKED = {  # {} stands for the arguments, or for what is in it where they may not be shown
     "expect_table_row_count_to_be_between": "{how many} rows",

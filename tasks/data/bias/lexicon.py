@@ -8,7 +8,6 @@ Words count in any case, names only as written, both only whole: "he" is not in 
 search is one RE2 expression a group (through pyarrow), whose time grows with the text and not with the list.
 """
 
-import difflib
 import re
 from collections import Counter
 from pathlib import Path
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 import yaml
 from pydantic import Field, StringConstraints, ValidationError
 
-from tasks.errors import ParamsError
+from tasks.errors import ParamsError, did_you_mean
 from tasks.params import Section
 
 LEXICONS = Path(__file__).parent / "lexicons"
@@ -61,10 +60,9 @@ def load_lexicon(name: str, folder: Path = LEXICONS) -> Lexicon:
     path = folder / f"{name}.yaml"
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ParamsError(
-            f"'{name}' is no lexicon.{hint} Known: {', '.join(known)}. Add a file to data/bias/lexicons for one."
+            f"'{name}' is no lexicon.{did_you_mean(name, known)} Known: {', '.join(known)}. Add a file to "
+            "data/bias/lexicons for one."
         )
     try:
         lexicon = Lexicon.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

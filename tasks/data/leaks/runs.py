@@ -16,6 +16,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from tasks.data.buffers import spread
 from tasks.data.splits import normalise
 
 RUN = 13  # words
@@ -153,10 +154,7 @@ def _spans(values: npt.NDArray[np.uint8] | Hashes, starts: Numbers, ends: Number
     """A number for each values[start:end], the same wherever it stands."""
     sums = np.zeros(len(values) + 1, np.uint64)
     np.cumsum(values * _powers(BASE, len(values)), out=sums[1:])
-    x = (sums[ends] - sums[starts]) * _powers(INVERSE, len(values))[starts]
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return spread((sums[ends] - sums[starts]) * _powers(INVERSE, len(values))[starts])
 
 
 def _powers(base: int, count: int) -> Hashes:
