@@ -32,6 +32,10 @@ class TrainingError(LuthierError):
     """Training would be, or became, wrong."""
 
 
+class BusyError(LuthierError):
+    """Another process is at the same work; later, it may not be (the step exits with 75, "try again")."""
+
+
 class ContractError(LuthierError):
     """A model would be prompted in another way than it was trained with."""
 

@@ -1,146 +1,180 @@
 """4 finetune: instructions -> the tuned model, its prompt contract, the training run.
 
 Input: train and dev examples, models/base, section `finetune` of params.yaml. Output: models/tuned (an adapter, or
-full weights; always with tokenizer and prompt contract), reports/training.jsonl (values by step, no clocks) and
-models/training_run.json (the MLflow run). Only response tokens carry loss. MLflow is asked before anything is spent.
+full weights; always with tokenizer and prompt contract), reports/xray.txt (which tokens carry loss), reports/curves
+(losses by step, written as it goes), reports/training.jsonl (values by step, no clocks) and models/training_run.json
+(the MLflow run). MLflow is asked, and the labels are looked through, before anything is spent. Killed anywhere, the
+same command goes on from the last whole checkpoint to the same weights. By several processes: `finetune.processes`, or
+torchrun and its like in front of it.
 
-    python -m tasks.finetune data/examples models/base models/tuned reports/training.jsonl models/training_run.json
+    python -m tasks.finetune data/examples models/base models/tuned reports/training.jsonl models/training_run.json \
+        reports/xray.txt reports/curves
 """
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
-
-import peft
-import torch
 
 from tasks import tracking
-from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json, write_rows
-from tasks.errors import ParamsError, TrainingError
-from tasks.model.encode import Instructions, Tokenizer, contract_of, encode_examples
-from tasks.model.fit import Log, Optimizer, fit
-from tasks.model.load import Model, architecture, context_length, device, load_base, load_tokenizer, use_threads
-from tasks.params import Section, load
-from tasks.prompts import contract as prompt_contract
-from tasks.prompts.contract import Contract, limit_of
-from tasks.step import run
+from tasks.data.files import Row, read_json, read_rows, remove, sha256_of, staged, write_json, write_rows
+from tasks.data.sources import digest
+from tasks.errors import SourceError
+from tasks.model import distributed
+from tasks.model.adapter import prepare, save
+from tasks.model.checkpoints import Checkpoints, require_space
+from tasks.model.distributed import World
+from tasks.model.fence import end_with_parent, sole_writer
+from tasks.model.fit import fit
+from tasks.model.load import Model, device, load_base, use_threads
+from tasks.model.loss import ResponseLoss
+from tasks.model.optimizer import put_weights, trained, weights_of
+from tasks.model.prepared import Prepared, prepared, require_sound_start, xray_of
+from tasks.model.settings import Finetune
+from tasks.model.setup import Setup
+from tasks.model.unfinished import FOLDER, fingerprint_of, key_of, training_folder
+from tasks.params import load
+from tasks.step import deferred, run
+from tasks.tracking import Run
 
 
-class Lora(Section):
-    """The adapter (LoRA, arXiv 2106.09685)."""
+@dataclass(frozen=True)
+class Outputs:
+    """What the step writes."""
 
-    rank: int
-    alpha: int
-    """The adapter's output is scaled by alpha / rank."""
-    dropout: float
-    """0 to 1."""
-
-
-class Finetune(Section):
-    """How the base model is trained."""
-
-    method: Literal["lora", "full"]
-    seed: int
-    threads: int
-    """CPU threads; 0: all cores. Part of the result: another number changes the last bits."""
-    max_prompt_tokens: int
-    """A longer prompt stops the step; the prompt contract holds it."""
-    max_new_tokens: dict[str, int]
-    """By family: tokens that an answer may have, with the end token; a longer target stops the step."""
-    lora: Lora
-    optimizer: Optimizer
+    tuned: Path
+    training_log: Path
+    training_run: Path
+    sheet: Path
+    curves: Path
 
 
-def encode_split(path: Path, tokenizer: Tokenizer, contract: Contract) -> Instructions:
-    """Encode one split's examples and refuse those that training would get wrong.
+FREE = {"processes", "sharding"}  # do not decide the result: a training goes on under others
+
+
+def digests_of(examples: Path, base: Path) -> dict[str, str]:
+    """Sha256s of what is trained, and on what; the base weights are the ones that fetch wrote.
 
     Raises:
-        TrainingError: an answer is empty or longer than may be generated, or an id is outside the vocabulary.
+        SourceError: they are not.
     """
-    rows = read_rows(path)
-    encoded = encode_examples(rows, tokenizer, contract)
-    for row, example in zip(rows, encoded, strict=True):
-        limit = limit_of(row["family"], contract)
-        if not 1 < len(example.response) <= limit:
-            raise TrainingError(
-                f"example {row['id']}: its answer has {len(example.response)} tokens with the end token; allowed are "
-                f"2 to finetune.max_new_tokens.{row['family']} = {limit}. Raise that, "
-                "or quarantine such rows in validate."
-            )
-        if max(example.prompt + example.response) >= contract.vocabulary:
-            raise TrainingError(f"example {row['id']} has a token id outside the vocabulary of {contract.vocabulary}.")
-    return encoded
+    weights = digest(sorted(base.glob("*.safetensors")))
+    if weights != read_json(base / "source.json")["weights_sha256"]:
+        raise SourceError(f"the weights in {base} are not those that fetch wrote: run 'dvc repro --force fetch'.")
+    return {"examples_sha256": sha256_of(examples), "base_weights_sha256": weights}
 
 
-def prepare(model: Model, params: Finetune) -> Model:
-    """Say which weights are trained: an adapter's, or all."""
-    if params.method == "full":
-        return model
-    task = "SEQ_2_SEQ_LM" if architecture(model) == "seq2seq" else "CAUSAL_LM"
-    config = peft.LoraConfig(
-        r=params.lora.rank, lora_alpha=params.lora.alpha, lora_dropout=params.lora.dropout,
-        target_modules="all-linear", task_type=task,
+class Told:
+    """Where a training's values go: the training log, the curves, MLflow."""
+
+    def __init__(self, curves: Path, run: Run | None) -> None:
+        self.curves, self.run = curves, run
+        self.rows: list[Row] = []
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Values that depend on nothing but the training."""
+        self.rows.append({"step": step, **values})
+        if self.run:
+            self.run.log(values, step)
+            for name, key in (("training", "loss"), ("dev", "dev_loss")):
+                points = [{"step": row["step"], key: row[key]} for row in self.rows if key in row]
+                write_json(self.curves / f"{name}.json", points)
+
+    def cost(self, values: dict[str, float], step: int) -> None:
+        """Values that depend on the machine: for MLflow alone."""
+        if self.run:
+            self.run.log(values, step)
+
+
+def tracked(
+    params: Finetune, digests: dict[str, str], folder: Path, world: World
+) -> AbstractContextManager[Run | None]:
+    """The training's MLflow run, the same one after a kill; None in all processes but the first."""
+    if not world.first:
+        return nullcontext()
+    return tracking.start_run("finetune", {**params.model_dump(), **digests}, {}, digests, key_of(folder))
+
+
+def look_through(params: Finetune, ready: Prepared, rows: list[Row], sheet: Path) -> None:
+    """X-ray the labels and say what will be trained; what is wrong stops the step, and stands in the sheet."""
+    seen = xray_of(ready, rows)
+    with staged(sheet) as partial:
+        partial.write_text(seen.text)
+    require_sound_start(ready, rows, seen, params.initial_loss.low, params.initial_loss.high)
+    how = "packed" if ready.setup.packed else "padded"
+    cut = f", {seen.counts.prompts_cut:,} prompts cut" if seen.counts.prompts_cut else ""
+    print(
+        f"finetune  {len(rows):,} examples, {seen.counts.tokens:,} tokens, {seen.counts.share:.1%} carry loss{cut} "
+        f"({sheet}); {how}, {ready.setup.precision} ({ready.why})", flush=True,
     )  # fmt: skip
-    return peft.get_peft_model(model, config)
 
 
-def check_context(model: Model, params: Finetune) -> None:
-    """Refuse lengths that the model's positions do not reach."""
-    longest = params.max_prompt_tokens + max(params.max_new_tokens.values())
-    if (context := context_length(model)) and longest > context:
-        raise ParamsError(
-            f"params.yaml: finetune.max_prompt_tokens + the largest max_new_tokens = {longest}, "
-            f"but the base model reads {context} tokens."
+def require_room(folder: Path, ready: Prepared, keep: int) -> None:
+    """Refuse to begin where the checkpoints and the model will not fit on the disk."""
+    size = sum(parameter.numel() * 4 for parameter in trained(ready.setup.model).values())
+    require_space(folder, (keep + 2) * 4 * size + size)  # weights, two moments, best weights; then the model
+
+
+def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world: World) -> None:
+    """Prepare, look the labels through, train, write the outputs."""
+    ready = prepared(params, examples, base, world)
+    if world.first:
+        look_through(params, ready, read_rows(examples / "train.jsonl"), outputs.sheet)
+    digests = digests_of(examples, base)
+    chosen = {"precision": ready.setup.precision, "device": world.device.type}
+    fingerprint = fingerprint_of(params.model_dump(exclude=FREE), digests, chosen)
+    folder = world.in_turn(lambda: training_folder(fingerprint))
+    checkpoints = Checkpoints(folder, fingerprint, params.care.keep)
+    require_room(folder, ready, params.care.keep)
+    setup = replace(ready.setup, model=distributed.spread(ready.setup.model, world, params.sharding), world=world)
+    with tracked(params, digests, folder, world) as run_:
+        told = Told(outputs.curves, run_)
+        if run_:
+            run_.log_file(outputs.sheet, "xray")
+        with deferred() as asking:
+            result = fit(setup, ready.train, ready.dev, params.care, checkpoints, asking, told.log, told.cost)
+        model = whole_model(params, ready, setup, base)
+        if run_:
+            with staged(outputs.tuned) as partial:
+                save(model, ready.tokenizer, ready.contract, partial)
+            write_rows(outputs.training_log, told.rows)
+            run = {"run_id": run_.run_id, "tracking_uri": tracking.uri(), "precision": setup.precision, **result}
+            write_json(outputs.training_run, run)
+    if world.first:
+        remove(folder)
+        print(
+            f"dev loss {result['dev_loss_before']:.3f} -> {result['dev_loss_after']:.3f} at step "
+            f"{result['best_step']}; weights sha256 {sha256_of(outputs.tuned)[:12]}"
         )
 
 
-def save(model: Model, tokenizer: Tokenizer, contract: Contract, folder: Path) -> None:
-    """Write weights, tokenizer and prompt contract: the same model gives the same bytes."""
-    for config in getattr(model, "peft_config", {}).values():
-        config.target_modules = sorted(config.target_modules)  # a set: its order changes from process to process
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    prompt_contract.write(contract, folder)
-    for file in folder.iterdir():
-        file.chmod(0o644)  # safetensors writes 0600, which another user's serving process cannot read
+def whole_model(params: Finetune, ready: Prepared, setup: Setup, base: Path) -> Model:
+    """The trained model in one process; weights that are spread over processes are gathered into a fresh one."""
+    if params.sharding == "none":
+        return ready.model
+    weights = weights_of(setup.model)
+    model = prepare(load_base(base), params.method, params.lora, setup.precision)
+    put_weights(ResponseLoss(model), weights)
+    return model
 
 
-def main(examples: Path, base: Path, tuned: Path, training_log: Path, training_run: Path) -> None:
+def main(
+    examples: Path, base: Path, tuned: Path, training_log: Path, training_run: Path, sheet: Path, curves: Path
+) -> None:
     """Fine-tune the base model on the instruction set."""
     params = load("finetune", Finetune)
-    tracking.check()
+    if params.processes > 1 and not distributed.launched():
+        sys.exit(distributed.launch(params.processes, "tasks.finetune", sys.argv[1:]))
+    end_with_parent()
     use_threads(params.threads)
-    torch.manual_seed(params.seed)
-    tokenizer, model = load_tokenizer(base), load_base(base)
-    check_context(model, params)
-    contract = contract_of(tokenizer, architecture(model), params.max_prompt_tokens, params.max_new_tokens)
-    train, dev = (encode_split(examples / f"{split}.jsonl", tokenizer, contract) for split in ("train", "dev"))
-    model = prepare(model, params).to(device()).train()
-    rows: list[Row] = []
-    digests = {
-        "examples_sha256": sha256_of(examples),
-        "base_weights_sha256": read_json(base / "source.json")["weights_sha256"],
-    }
-    with tracking.start_run("finetune", {**params.model_dump(), **digests}, digests) as tracked:
-        result = fit(
-            model, train, dev, params.optimizer, params.seed, contract.pad_token_id, _log_to(rows, tracked.log)
-        )
-        with staged(tuned) as folder:
-            save(model, tokenizer, contract, folder)
-        write_rows(training_log, rows)
-        write_json(training_run, {"run_id": tracked.run_id, "tracking_uri": tracking.uri(), **result})
-    print(
-        f"dev loss {result['dev_loss_before']:.3f} -> {result['dev_loss_after']:.3f}; "
-        f"weights sha256 {sha256_of(tuned)[:12]}"
-    )
-
-
-def _log_to(rows: list[Row], track: Log) -> Log:
-    def log(values: dict[str, float], step: int) -> None:
-        rows.append({"step": step, **values})
-        track(values, step)
-
-    return log
+    world = distributed.join(device())
+    try:
+        with sole_writer(FOLDER) if world.first else nullcontext():
+            if world.first:
+                tracking.check()
+            train(params, examples, base, Outputs(tuned, training_log, training_run, sheet, curves), world)
+    finally:
+        distributed.leave(world)
 
 
 if __name__ == "__main__":

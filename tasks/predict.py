@@ -169,7 +169,8 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
     with staged(predictions) as folder:
         for name, weights in (("base", base), ("tuned", tuned)):
             model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
-            now = contract_of(tokenizer, architecture(model), contract.max_prompt_tokens, contract.max_new_tokens)
+            limits = (contract.max_prompt_tokens, contract.max_new_tokens, contract.long_prompts)
+            now = contract_of(tokenizer, architecture(model), *limits)
             prompt_contract.require_equal(contract, now)
             write_rows(
                 folder / name / "generations.jsonl",

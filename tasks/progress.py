@@ -20,10 +20,11 @@ class Progress:
         total: units of work in all.
         unit: their name, e.g. "steps".
         every_s: seconds between lines; the first and last unit always give one.
+        begun: units that were done before, by an earlier try.
     """
 
-    def __init__(self, step: str, total: int, unit: str, every_s: float = 5.0) -> None:
-        self.step, self.total, self.unit, self.every_s = step, total, unit, every_s
+    def __init__(self, step: str, total: int, unit: str, every_s: float = 5.0, begun: int = 0) -> None:
+        self.step, self.total, self.unit, self.every_s, self.begun = step, total, unit, every_s, begun
         self.started = time.monotonic()
         self.last = float("-inf")
         self.done = 0.0
@@ -35,7 +36,8 @@ class Progress:
         if now - self.last < self.every_s and done < self.total:
             return
         self.last = now
-        left = (now - self.started) / done * (self.total - done) if done else float("nan")
+        new = done - self.begun
+        left = (now - self.started) / new * (self.total - done) if new else float("nan")
         print(f"{self.step}  {done:.0f} of {self.total} {self.unit}  {note}  {clock(left)} left", flush=True)
         row = {"step": self.step, "done": done, "total": self.total, "unit": self.unit}
         write_json(PROGRESS, {**row, "seconds_left": None if math.isnan(left) else round(left, 1)})

@@ -4,7 +4,7 @@
         run(main)
 
 Arguments and their help come from `main`'s signature and docstring (typer). A step that is interrupted exits
-with 130 (Ctrl-C) or 75 (SIGTERM, "try again"), never with 0.
+with 130 (Ctrl-C) or 75 (SIGTERM, "try again"), never with 0; one that finds another at the same work, with 75.
 """
 
 import errno
@@ -15,18 +15,22 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 import psutil
 import typer
 
-from tasks.errors import LuthierError
+from tasks.errors import BusyError, LuthierError
 
 COSTS = Path(".luthier/steps.jsonl")  # outside DVC: a cost is of one run, not of a result
 EX_TEMPFAIL = 75
 EX_IOERR = 74
+
+
+PATIENCE_S = 3.0  # Airflow kills 5 s after it asked: what takes longer is not waited for
 
 
 class Terminated(BaseException):
@@ -35,6 +39,46 @@ class Terminated(BaseException):
 
 def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
+
+
+class Asking:
+    """SIGTERM or Ctrl-C that waits for a good moment; a second one does not wait."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.patient = True
+
+    def asked(self, next_s: float) -> bool:
+        """Whether one came.
+
+        Args:
+            next_s: seconds until this is called again; where that is too long, one that comes meanwhile does not wait.
+        """
+        self.patient = next_s <= PATIENCE_S
+        return self.number is not None
+
+    def leave(self) -> None:
+        """End as it asks."""
+        raise KeyboardInterrupt if self.number == signal.SIGINT else Terminated
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        again, self.number = self.number is not None, number
+        if again or not self.patient:
+            self.leave()
+
+
+@contextmanager
+def deferred() -> Iterator[Asking]:
+    """As long as this lasts, SIGTERM and Ctrl-C wait until the work asks whether one came, and leaves."""
+    asking = Asking()
+    before = {number: signal.signal(number, asking._take) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asking
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asking.number is not None:
+        asking.leave()
 
 
 def _fail(message: str) -> None:
@@ -62,7 +106,7 @@ def exit_status(call: Callable[[], object], name: str) -> int:
         call()
     except LuthierError as error:
         _fail(f"{name}: {error}")
-        return 1
+        return EX_TEMPFAIL if isinstance(error, BusyError) else 1
     except KeyboardInterrupt:
         _fail(f"{name}: stopped by Ctrl-C. Nothing of this step is kept as finished; the same command runs it again.")
         return 130
@@ -75,6 +119,8 @@ def exit_status(call: Callable[[], object], name: str) -> int:
             raise
         _fail(f"{name}: {sentence}")
         return EX_IOERR
+    except SystemExit as exited:  # of processes that it started
+        return int(exited.code or 0)
     return 0
 
 

@@ -14,12 +14,15 @@ from tasks.prompts import contract as prompt_contract
 from tests import toys
 
 PARAMS: dict[str, Any] = {
-    "method": "lora", "seed": 3, "threads": 1, "max_prompt_tokens": 400, "max_new_tokens": {"summarise": 80},
+    "method": "lora", "seed": 3, "threads": 1, "processes": 1, "sharding": "none", "precision": "fp32",
+    "gradient_checkpointing": "off", "compile": "off", "max_prompt_tokens": 400, "long_prompts": "refuse",
+    "max_new_tokens": {"summarise": 80}, "initial_loss": {"low": 0.05, "high": 30.0},
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
     "optimizer": {
-        "epochs": 1, "batch_size": 4, "learning_rate": 1e-2, "warmup": 0.1, "weight_decay": 0.0,
-        "max_grad_norm": 1.0, "log_every": 2,
+        "epochs": 1, "batch_size": 4, "max_tokens_at_once": 4096, "learning_rate": 1e-2, "schedule": "linear",
+        "warmup": 0.1, "weight_decay": 0.0, "max_grad_norm": 1.0, "stop_grad_norm": 1000.0, "log_every": 2,
     },
+    "care": {"look_every": 2, "patience": None, "save_every": 2, "keep": 2},
 }  # fmt: skip
 
 
@@ -38,7 +41,8 @@ def tune(root: Path, kind: str, **changes: Any) -> Path:
     base = root / f"base-{kind}"
     if not base.exists():
         toys.write_base(base, kind)
-    finetune.main(root / "examples", base, root / "tuned", root / "training.jsonl", root / "training_run.json")
+    outputs = ("tuned", "training.jsonl", "training_run.json", "xray.txt", "curves")
+    finetune.main(root / "examples", base, *(root / name for name in outputs))
     return root / "tuned"
 
 

@@ -1,20 +1,30 @@
 """tasks/model/fit: the loss is transformers' own, on response tokens only; the loop's numbers are golden."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tasks.errors import TrainingError
-from tasks.model.batches import IGNORED, collate, epoch
-from tasks.model.encode import Encoded, contract_of, encode_example, encode_examples
-from tasks.model.fit import Optimizer, fit, mean_loss, response_loss
+from tasks.model.attention import pack
+from tasks.model.batches import IGNORED, collate, order
+from tasks.model.checkpoints import Checkpoints
+from tasks.model.distributed import World
+from tasks.model.encode import Encoded, contract_of, encode_example
+from tasks.model.encoded import Instructions, encode_examples
+from tasks.model.fit import Care, fit
 from tasks.model.load import use_threads
+from tasks.model.loss import ResponseLoss, response_loss
+from tasks.model.optimizer import Optimizer
+from tasks.model.setup import Setup, mean_loss
+from tasks.step import Asking
 from tests import toys
 
 KINDS = ["causal", "seq2seq"]
 SETTINGS = Optimizer(
-    epochs=2, batch_size=4, learning_rate=1e-2, warmup=0.1, weight_decay=0.0, max_grad_norm=1.0, log_every=1
+    epochs=2, batch_size=4, max_tokens_at_once=4096, learning_rate=1e-2, schedule="linear", warmup=0.1,
+    weight_decay=0.0, max_grad_norm=1.0, stop_grad_norm=1000.0, log_every=1,
 )  # fmt: skip
 
 
@@ -62,32 +72,50 @@ def test_only_the_answer_and_its_end_token_carry_loss_even_where_padding_is_the_
 
 def test_an_epoch_shows_each_example_once_with_little_padding() -> None:
     examples = [Encoded([1] * length, [2]) for length in range(1, 200)]
-    batches = list(epoch(examples, 4, seed=3))
-    assert sorted(len(example.prompt) for batch in batches for example in batch) == list(range(1, 200))
-    cells = sum(len(batch) * max(len(example.prompt) for example in batch) for batch in batches)
-    assert cells < 1.1 * sum(range(1, 200))
-    assert [len(batch[0].prompt) for batch in batches] != sorted(len(batch[0].prompt) for batch in batches)
+    lengths = [len(example) for example in examples]
+    batches = order(lengths, 4, seed=3, grouped=True)
+    assert sorted(index for batch in batches for index in batch) == list(range(199))
+    padded = sum(len(batch) * max(lengths[index] for index in batch) for batch in batches)
+    assert padded < 1.1 * sum(lengths)
+    assert [lengths[batch[0]] for batch in batches] != sorted(lengths[batch[0]] for batch in batches)
 
 
 def test_encoded_examples_on_disk_are_the_same_as_in_memory() -> None:
     tokenizer = toys.tokenizer("causal")
     contract = contract_of(tokenizer, "causal", 400, {"summarise": 80})
-    assert list(encode_examples(toys.examples(7), tokenizer, contract)) == encoded("causal", 7)
+    assert list(Instructions(encode_examples(toys.examples(7), tokenizer, contract))) == encoded("causal", 7)
 
 
-def train(kind: str, **changes: float) -> tuple[list[dict[str, float]], torch.nn.Module]:
-    model, examples = toys.model(kind), encoded(kind, 20)
-    logged: list[dict[str, float]] = []
-    fit(
-        model,
-        examples[:16],
-        examples[16:],
+def set_up(kind: str, packed: bool, seed: int = 5, **changes: float) -> Setup:
+    model, examples = toys.model(kind), encoded(kind, 3)
+    pad = model.config.pad_token_id
+    assert pack(model, examples, pad) == (kind == "causal") if packed else True
+    model.train()
+    world = World(0, 1, torch.device("cpu"))
+    return Setup(
+        ResponseLoss(model),
+        kind,
+        packed and kind == "causal",
+        pad,
+        seed,
+        "fp32",
+        world,
         SETTINGS.model_copy(update=changes),
-        5,
-        model.config.pad_token_id,
-        lambda values, step: logged.append(values),
-    )
-    return logged, model
+    )  # type: ignore[arg-type]
+
+
+def train(
+    kind: str, packed: bool = True, look_every: int = 4, patience: int | None = None, **changes: float
+) -> tuple[list[dict[str, float]], Setup, dict[str, Any]]:
+    setup, examples = set_up(kind, packed, **changes), encoded(kind, 20)
+    care = Care(look_every=look_every, patience=patience, save_every=100, keep=2)
+    logged: list[dict[str, float]] = []
+    done = fit(
+        setup, examples[:16], examples[16:], care, Checkpoints(Path("training"), {}, 2), Asking(),
+        lambda values, step: logged.append({"step": step, **values}), lambda values, step: None,
+    )  # fmt: skip
+    Checkpoints(Path("training"), {}, 2).clear()
+    return logged, setup, done
 
 
 GOLDEN = {"causal": (6.40096, 5.69785), "seq2seq": (19.76377, 11.07500)}  # dev loss before and after
@@ -95,25 +123,33 @@ GOLDEN = {"causal": (6.40096, 5.69785), "seq2seq": (19.76377, 11.07500)}  # dev 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loop_gives_its_golden_losses(kind: str) -> None:
-    logged, _ = train(kind)
+    logged, _, _ = train(kind, packed=False)
     dev = [values["dev_loss"] for values in logged if "dev_loss" in values]
     assert (dev[0], dev[-1]) == pytest.approx(GOLDEN[kind], abs=2e-3)
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
-    first, second = train("causal")[1].state_dict(), train("causal")[1].state_dict()
+    first, second = (train("causal")[1].model.state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_loss_that_is_not_finite_stops_the_step_with_a_sentence() -> None:
-    model, examples = toys.model("causal"), encoded("causal", 4)
+    setup, examples = set_up("causal", True), encoded("causal", 4)
     with torch.no_grad():
-        model.model.norm.weight.fill_(float("nan"))
+        setup.model.model.model.norm.weight.fill_(float("nan"))  # type: ignore[union-attr]
     with pytest.raises(TrainingError, match=r"the loss is nan at step 1.*learning_rate"):
-        fit(model, examples, examples, SETTINGS, 5, 3, lambda values, step: None)
+        fit(
+            setup,
+            examples,
+            examples,
+            Care(look_every=1, patience=None, save_every=1, keep=2),
+            Checkpoints(Path("training"), {}, 2),
+            Asking(),
+            lambda values, step: None,
+            lambda values, step: None,
+        )
 
 
 def test_mean_loss_weighs_every_response_token_alike() -> None:
-    model, examples = toys.model("causal"), encoded("causal", 6)
-    whole = mean_loss(model, examples, 6, 3, "causal")
-    assert mean_loss(model, examples, 1, 3, "causal") == pytest.approx(whole, rel=1e-5)
+    whole = mean_loss(set_up("causal", True, batch_size=6), encoded("causal", 6))
+    assert mean_loss(set_up("causal", True, batch_size=1), encoded("causal", 6)) == pytest.approx(whole, rel=1e-5)

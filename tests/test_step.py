@@ -14,13 +14,15 @@ import pytest
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from tasks.errors import LuthierError
+from tasks.errors import BusyError, LuthierError
 from tasks.data.files import staged
 from tasks.step import run
 
 def main(what: str, out: Path) -> None:
     if what == "refuse":
         raise LuthierError("the source is not there: correct params.yaml.")
+    if what == "busy":
+        raise BusyError("process 7 is at it: wait until it ends.")
     if what == "missing":
         Path("nowhere.jsonl").read_text()
     if what == "bug":
@@ -65,6 +67,7 @@ def test_a_finished_step_exits_with_0_and_notes_its_cost(script: Path) -> None:
     ("what", "status", "said"),
     [
         ("refuse", 1, "luthier: made: the source is not there: correct params.yaml."),
+        ("busy", 75, "luthier: made: process 7 is at it: wait until it ends."),
         ("missing", 74, "luthier: made: No such file or directory: nowhere.jsonl. Run the steps in order: dvc repro."),
     ],
 )

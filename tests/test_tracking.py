@@ -1,10 +1,9 @@
 """tasks/tracking: where runs go, what they hold, and how an outage is told."""
 
-import os
-import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from tasks import tracking
 from tasks.errors import TrackingError
-from tasks.tracking import evidence, runs, server
+from tasks.tracking import evidence, runs, server, spool
 
 LIMIT_S = 30
 
@@ -80,7 +79,7 @@ def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path, monkeypatch:
 
 def test_a_run_holds_params_metrics_over_time_and_digests(tmp_path: Path) -> None:
     params = {"learning_rate": 0.1, "model": {"name": "tiny", "hf_token": "hf_abc", "max_new_tokens": 8}}
-    with tracking.start_run("finetune", params, {"family": "causal"}, {"train": "ab" * 32}) as run:
+    with tracking.start_run("finetune", params, {"family": "causal"}, {"train": "ab" * 32}, "k1") as run:
         run.log({"loss": 2.0}, 1)
         run.log({"loss": 1.0}, 2)
     found = server.client().get_run(run.run_id)
@@ -95,7 +94,7 @@ def test_a_run_holds_params_metrics_over_time_and_digests(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("raised", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
 def test_a_run_that_breaks_off_says_how(raised: type[BaseException], status: str) -> None:
-    with pytest.raises(raised), tracking.start_run("finetune", {}, {}) as run:
+    with pytest.raises(raised), tracking.start_run("finetune", {}, {}, {}, "k1") as run:
         raise raised
     assert server.client().get_run(run.run_id).info.status == status
 
@@ -103,6 +102,72 @@ def test_a_run_that_breaks_off_says_how(raised: type[BaseException], status: str
 def test_a_metric_that_is_not_finite_is_refused() -> None:
     with pytest.raises(TrackingError, match="'loss' is nan at step 3"):
         runs.Run("any").log({"loss": float("nan")}, 3)
+
+
+def test_a_file_is_kept_as_it_was_when_it_was_logged(tmp_path: Path) -> None:
+    (tmp_path / "xray.txt").write_text("as it was")
+    with tracking.start_run("finetune", {}, {}, {}, "k1") as run:
+        run.log_file(tmp_path / "xray.txt", "labels")
+        (tmp_path / "xray.txt").write_text("as it is now")
+    kept = evidence.fetch_files(run.run_id, "labels", tmp_path)
+    assert (kept / "xray.txt").read_text() == "as it was"
+
+
+def test_a_file_that_cannot_be_kept_is_told_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mlruns").write_text("no folder")
+    (tmp_path / "xray.txt").write_text("text")
+    with tracking.start_run("finetune", {}, {}, {}, "k1") as run:
+        run.log_file(tmp_path / "xray.txt", "labels")
+        run.log({"loss": 2.0}, 1)
+    assert "xray.txt is not kept with the MLflow run" in capsys.readouterr().err
+    assert _losses(run.run_id) == [2.0]
+    assert server.client().get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_the_machine_s_load_is_sampled_and_goes_on_where_it_stood(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    tracking.check()
+    for _ in range(2):
+        with tracking.start_run("finetune", {}, {}, {}, "k1") as run:
+            time.sleep(1)
+    capture = capfd.readouterr()
+    assert capture.out + capture.err == ""
+    found = server.client().get_metric_history(run.run_id, "system/system_memory_usage_megabytes")
+    assert all(point.value > 0 for point in found)
+    assert [point.step for point in found] == list(range(len(found)))
+    assert len(found) > 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("luthier")]
+
+
+def test_a_monitor_that_breaks_stops_no_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    with tracking.start_run("finetune", {}, {}, {}, "k1") as run:
+        monkeypatch.setattr(psutil, "cpu_percent", lambda: 1 / 0)
+        time.sleep(0.5)
+        run.log({"loss": 2.0}, 1)
+    assert "the machine's load is not logged any more: ZeroDivisionError" in capsys.readouterr().err
+    assert _losses(run.run_id) == [2.0]
+
+
+def test_what_waits_is_bounded_and_what_is_lost_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(spool, "MOST_WAITING", 3)
+    with tracking.start_run("finetune", {}, {}, {}, "k1") as run:
+        for step in range(5):
+            run.log({"loss": float(step)}, step)
+    assert run.lost
+    assert capsys.readouterr().err.count("'register' fills in what is missing") == 1
+    assert _losses(run.run_id) == [0.0, 1.0, 2.0]
+    log = [{"step": step, "loss": float(step)} for step in range(5)]
+    evidence.training_run(run.run_id, {}, {}, {}, log)
+    assert _losses(run.run_id) == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_a_secret_is_hidden_and_a_number_of_tokens_is_not() -> None:
@@ -121,48 +186,8 @@ def test_a_training_of_another_store_is_made_anew_once_and_says_so() -> None:
 
 
 def test_points_that_an_outage_swallowed_are_filled_in() -> None:
-    with tracking.start_run("finetune", {}, {}) as run:
+    with tracking.start_run("finetune", {}, {}, {}, "k1") as run:
         run.log({"loss": 2.0}, 1)
     log = [{"step": 1, "steps": 2, "loss": 2.0}, {"step": 2, "steps": 2, "loss": 1.5}]
     assert evidence.training_run(run.run_id, {}, {}, {}, log) == run.run_id
     assert _losses(run.run_id) == [2.0, 1.5]
-
-
-@pytest.mark.service
-def test_a_server_takes_runs_and_its_end_does_not_stop_a_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/s.db", "--artifacts-destination", str(tmp_path)]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=tmp_path)
-    try:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        _wait_until_it_answers()
-        with tracking.start_run("finetune", {}, {}) as run:
-            run.log({"loss": 2.0}, 1)
-            assert server.client().get_run(run.run_id).data.metrics == {"loss": 2.0}
-            os.killpg(process.pid, signal.SIGSTOP)  # hangs, with its port open
-            started = time.monotonic()
-            run.log({"loss": 1.0}, 2)
-            run.log({"loss": 1.0}, 3)
-        assert time.monotonic() - started < LIMIT_S
-        assert capsys.readouterr().err.count("The step goes on without it") == 1
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert not psutil.pid_exists(process.pid)
-
-
-def _wait_until_it_answers() -> None:
-    until = time.monotonic() + 180  # 20 s, or 100 on a busy machine
-    while True:
-        try:
-            return tracking.check()
-        except TrackingError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.5)

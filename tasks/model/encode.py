@@ -5,16 +5,13 @@ same prompt by construction. Control tokens that stand in a user's text are enco
 """
 
 import hashlib
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import datasets
 import transformers
 
-from tasks.data.files import Row, sha256_of
+from tasks.data.files import sha256_of
 from tasks.errors import TrainingError
 from tasks.prompts.contract import Contract
 from tasks.prompts.templates import LIBRARY
@@ -33,20 +30,9 @@ class Encoded:
     response: list[int]
     """The target and the end token; the only ids that carry loss."""
 
-
-class Instructions(Sequence[Encoded]):
-    """Encoded examples, memory-mapped (a `datasets.Dataset` with the columns prompt and response)."""
-
-    def __init__(self, rows: datasets.Dataset) -> None:
-        self.rows = rows
-
     def __len__(self) -> int:
-        """How many examples."""
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Encoded:  # type: ignore[override]  # a slice has no use here
-        """One example."""
-        return Encoded(**self.rows[index])
+        """Tokens of both."""
+        return len(self.prompt) + len(self.response)
 
 
 def contract_of(
@@ -54,6 +40,7 @@ def contract_of(
     architecture: Literal["causal", "seq2seq"],
     max_prompt_tokens: int,
     max_new_tokens: dict[str, int],
+    long_prompts: Literal["refuse", "cut"] = "refuse",
 ) -> Contract:
     """Describe how this tokenizer is going to be used."""
     style: Literal["chat", "plain"] = "chat" if tokenizer.chat_template and architecture == "causal" else "plain"
@@ -71,6 +58,7 @@ def contract_of(
         templates_sha256=_library_sha256(LIBRARY),
         max_prompt_tokens=max_prompt_tokens,
         max_new_tokens=max_new_tokens,
+        long_prompts=long_prompts,
         golden_ids=_prompt_ids(tokenizer, PROBE, style, architecture),
     )
 
@@ -78,14 +66,20 @@ def contract_of(
 def encode_prompt(tokenizer: Tokenizer, text: str, contract: Contract) -> list[int]:
     """Ids of an instruction, up to where the answer begins.
 
+    Under `long_prompts: cut` a longer one loses its middle: an instruction stands at the beginning or at the end, and
+    so does the chat template's frame.
+
     Raises:
-        TrainingError: it is longer than the contract's `max_prompt_tokens`.
+        TrainingError: it is longer than the contract's `max_prompt_tokens`, and may not be cut.
     """
     ids = _prompt_ids(tokenizer, text, contract.format, contract.architecture)
-    if len(ids) > contract.max_prompt_tokens:
+    most = contract.max_prompt_tokens
+    if len(ids) > most and contract.long_prompts == "cut":
+        return ids[: most // 2] + ids[len(ids) - (most - most // 2) :]
+    if len(ids) > most:
         raise TrainingError(
-            f"a prompt has {len(ids)} tokens, more than finetune.max_prompt_tokens = {contract.max_prompt_tokens}; it "
-            f"begins: {text[:60]!r}. Raise that, or lower expand's max_words."
+            f"a prompt has {len(ids)} tokens, more than finetune.max_prompt_tokens = {most}; it begins: {text[:60]!r}. "
+            "Raise that, lower expand's max_words, or set finetune.long_prompts: cut."
         )
     return ids
 
@@ -93,17 +87,6 @@ def encode_prompt(tokenizer: Tokenizer, text: str, contract: Contract) -> list[i
 def encode_example(tokenizer: Tokenizer, text: str, target: str, contract: Contract) -> Encoded:
     """Ids of an example: the prompt, and the answer that ends in the end token."""
     return Encoded(encode_prompt(tokenizer, text, contract), [*_text_ids(tokenizer, target), contract.end_token_id])
-
-
-def encode_examples(rows: Iterable[Row], tokenizer: Tokenizer, contract: Contract) -> Instructions:
-    """Encode {input, target} rows, one after another: the ids go to disk and are read from there."""
-
-    def encoded() -> Iterator[dict[str, list[int]]]:
-        for row in rows:
-            yield asdict(encode_example(tokenizer, row["input"], row["target"], contract))
-
-    with tempfile.TemporaryDirectory() as cache:  # the map stays readable after its file is unlinked
-        return Instructions(datasets.Dataset.from_generator(encoded, cache_dir=cache))
 
 
 def _prompt_ids(tokenizer: Tokenizer, text: str, style: str, architecture: str) -> list[int]:

@@ -1,169 +1,219 @@
-"""The training loop: response tokens carry the loss, and logits are computed only where there is loss.
+"""The training loop: from any step on, to the same weights.
 
-The loss of a step is the mean over its response tokens; the vocabulary projection, a fifth of a small model's work,
-is done for those tokens alone. Checked against transformers' own loss in tests/test_fit.py.
+    done = fit(setup, train, dev, looking, checkpoints, stop, log, cost)
+
+What a step does depends on its number and on the checkpoint alone: the order of examples on seed and epoch, dropout on
+seed, step and process, the learning rate on the step. Golden losses: tests/test_fit.py.
 """
 
 import math
-import resource
-import time
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
-from torch.nn import functional
 
-from tasks.errors import TrainingError
-from tasks.model.batches import IGNORED, Batch, collate, epoch
+from tasks.model.batches import order
 from tasks.model.encode import Encoded
-from tasks.model.load import Model, architecture
+from tasks.model.encoded import lengths_of
+from tasks.model.meter import Meter
+from tasks.model.optimizer import Optimizer, adamw, moments_of, put_moments, put_weights, rate, weights_of
+from tasks.model.setup import Setup, mean_loss, update
 from tasks.params import Section
-from tasks.progress import Progress
 
 Log = Callable[[dict[str, float], int], None]
+Row = dict[str, Any]
 
 
-class Optimizer(Section):
-    """How weights are changed: AdamW, linear warm-up, then linear decay to zero."""
+class Care(Section):
+    """What is done beside learning: dev losses, early stopping, checkpoints."""
 
-    epochs: int
-    """Times that each example is seen."""
-    batch_size: int
-    """Examples a step."""
-    learning_rate: float
-    """At the end of the warm-up."""
-    warmup: float
-    """Share of the steps, 0 to 1."""
-    weight_decay: float
-    max_grad_norm: float
-    """Gradients are scaled down to this norm."""
-    log_every: int
-    """Steps between two logged lines."""
+    look_every: int
+    """Steps between two dev losses; the last step has one too. The weights with the lowest are those that are kept."""
+    patience: int | None
+    """Dev losses in a row without a better one that end the training; null: never."""
+    save_every: int
+    """Steps between two checkpoints, to go on from after a kill."""
+    keep: int
+    """Checkpoints on disk; 2 or more, so that one may be damaged."""
 
 
-def response_loss(model: Model, batch: Batch) -> torch.Tensor:
-    """Summed cross entropy of the batch's response tokens, a scalar (nats)."""
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    if architecture(inner) == "seq2seq":
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels).logits
-        return functional.cross_entropy(
-            logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-    hidden = inner.get_decoder()(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-    ).last_hidden_state  # (batch, tokens, width)
-    targets = batch.labels[:, 1:]
-    keep = targets != IGNORED
-    logits = inner.get_output_embeddings()(hidden[:, :-1][keep])  # (response tokens, vocabulary)
-    return functional.cross_entropy(logits.float(), targets[keep], reduction="sum")
+class Stop(Protocol):
+    """What asks a training to end before its last step."""
+
+    def asked(self, next_s: float) -> bool:
+        """Whether somebody asks; where `next_s`, until the next call, is too long, an asking ends it at once."""
+
+    def leave(self) -> None:
+        """End, by raising what the asking means."""
 
 
-def mean_loss(
-    model: Model, examples: Sequence[Encoded], size: int, pad: int, kind: Literal["causal", "seq2seq"]
-) -> float:
-    """Mean loss per response token over `examples`, without training."""
-    model.eval()
-    device = next(model.parameters()).device
-    total, tokens = 0.0, 0
-    with torch.inference_mode():
-        ordered = sorted(examples, key=lambda example: len(example.prompt))
-        for start in range(0, len(ordered), size):
-            batch = collate(ordered[start : start + size], pad, kind).to(device)
-            total += float(response_loss(model, batch))
-            tokens += int((batch.labels != IGNORED).sum())
-    model.train()
-    return total / tokens
+class Keeper(Protocol):
+    """Where checkpoints are kept: `tasks.model.checkpoints`."""
+
+    def save(self, step: int, tensors: Any, state: Any, log: Any) -> None:
+        """Keep one."""
+
+    def newest(self) -> Any:
+        """The newest that is whole, or None."""
 
 
-def _schedule(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
-    rising = max(1, round(steps * warmup))
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / rising, max(0.0, (steps - step) / max(1, steps - rising)))
-    )
+@dataclass
+class State:
+    """How far a training has come: beside weights and moments, all that the next step depends on."""
+
+    step: int = 0
+    tokens: int = 0
+    """Real tokens trained on."""
+    loss_sum: float = 0.0
+    """Since the last logged line, nats."""
+    loss_count: int = 0
+    """Tokens that it is the sum of."""
+    dev_before: float | None = None
+    dev_best: float | None = None
+    best_step: int = 0
+    unimproved: int = 0
+    """Dev losses since the best one."""
+
+    def judge(self, dev_loss: float) -> bool:
+        """Take a dev loss in; return whether it is the best so far."""
+        better = self.dev_best is None or dev_loss < self.dev_best
+        if better:
+            self.dev_best, self.best_step = dev_loss, self.step
+        self.unimproved = 0 if better else self.unimproved + 1
+        return better
 
 
-def _refuse_nan(value: float, name: str, step: int) -> None:
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"the {name} is {value} at step {step}: the weights would be worthless. Lower "
-            "finetune.optimizer.learning_rate, or look at the examples of this batch."
-        )
+def steps_of(params: Optimizer, count: int) -> int:
+    """How many steps `count` examples make."""
+    return params.epochs * math.ceil(count / params.batch_size)
+
+
+def batches(setup: Setup, lengths: Sequence[int], after: int) -> Iterator[tuple[int, list[int]]]:
+    """Each step behind `after`, with the indices of its examples."""
+    step = 0
+    for number in range(setup.optimizer.epochs):
+        for chosen in order(lengths, setup.optimizer.batch_size, setup.seed + number, grouped=not setup.packed):
+            step += 1
+            if step > after:
+                yield step, chosen
+
+
+class Training:
+    """A training on its way: weights, moments, state, log.
+
+    Args:
+        setup: what is trained, and how.
+        keeper: where its checkpoints are; it goes on from the newest.
+        log: is called with values that depend on nothing but the training (loss in nats a token), and the step;
+            with those of the steps before the checkpoint too.
+        total: steps in all.
+    """
+
+    def __init__(self, setup: Setup, keeper: Keeper, log: Log, total: int) -> None:
+        self.setup, self.keeper, self.log_outside, self.total = setup, keeper, log, total
+        self.optimizer = adamw(setup.model, setup.optimizer)
+        self.state, self.rows = State(), list[Row]()
+        self.best: dict[str, torch.Tensor] = {}
+        if found := setup.world.in_turn(keeper.newest):  # the first may set damaged ones aside
+            self.state, self.best = State(**found.state), found.tensors["best"]
+            put_weights(setup.model, found.tensors["weights"])
+            put_moments(setup.model, self.optimizer, found.tensors["optimizer"])
+            for row in found.log:
+                self.log({key: value for key, value in row.items() if key != "step"}, row["step"])
+        self.saved = self.state.step
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Note values of a step, here and outside."""
+        self.rows.append({"step": step, **values})
+        self.log_outside(values, step)
+
+    def save(self) -> None:
+        """Keep a checkpoint of this step, unless there is one."""
+        if self.saved == self.state.step:
+            return
+        tensors = {
+            "weights": weights_of(self.setup.model),
+            "optimizer": moments_of(self.setup.model, self.optimizer),
+            "best": self.best,
+        }
+        if self.setup.world.first:
+            self.keeper.save(self.state.step, tensors, asdict(self.state), self.rows)
+        self.saved = self.state.step
+
+    def learn(self, examples: Sequence[Encoded]) -> None:
+        """One step."""
+        state, params = self.state, self.setup.optimizer
+        learning_rate = rate(params, state.step + 1, self.total)
+        loss, norm = update(self.setup, self.optimizer, examples, state.step + 1, learning_rate)
+        count = sum(len(example.response) for example in examples)
+        state.step += 1
+        state.tokens += sum(map(len, examples))
+        state.loss_sum, state.loss_count = state.loss_sum + loss * count, state.loss_count + count
+        if state.step % params.log_every == 0 or state.step == self.total:
+            values = {"loss": state.loss_sum / state.loss_count, "grad_norm": norm, "learning_rate": learning_rate}
+            state.loss_sum, state.loss_count = 0.0, 0
+            self.log(values, state.step)
+
+    def look(self, dev: Sequence[Encoded]) -> None:
+        """Take the dev loss, and hold the weights where it is the best so far."""
+        dev_loss = mean_loss(self.setup, dev)
+        self.log({"dev_loss": dev_loss}, self.state.step)
+        if self.state.judge(dev_loss):
+            self.best = weights_of(self.setup.model)
+
+    def over(self, patience: int | None) -> bool:
+        """Whether there is nothing more to do."""
+        return self.state.step >= self.total or (patience is not None and self.state.unimproved >= patience)
 
 
 def fit(
-    model: Model, train: Sequence[Encoded], dev: Sequence[Encoded], params: Optimizer, seed: int, pad: int, log: Log
-) -> dict[str, float]:
-    """Train `model` in place.
+    setup: Setup, train: Sequence[Encoded], dev: Sequence[Encoded], care: Care, keeper: Keeper, stop: Stop,
+    log: Log, cost: Log,
+) -> dict[str, Any]:  # fmt: skip
+    """Train, from the newest checkpoint on; afterwards the model has the weights with the lowest dev loss.
 
     Args:
-        model: on its device; parameters that require a gradient are trained.
+        setup: what is trained, and how.
         train: examples to learn from.
-        dev: examples whose loss is measured before, after every epoch, and at the end.
-        params: the optimizer's settings.
-        seed: decides the order of examples.
-        pad: the id that fills up a batch.
-        log: is called with values (loss in nats a token) and the step.
+        dev: examples whose loss is measured before, on the way and at the end.
+        care: how often to look at them, and to keep a checkpoint.
+        keeper: the checkpoints.
+        stop: is asked after every step.
+        log: as for `Training`.
+        cost: is called with what depends on the machine too: tokens/s, share of padding, memory in GB.
 
     Returns:
-        Dev loss before and after, and counts.
+        Dev loss before and of the weights that are kept, their step, and counts.
 
     Raises:
-        TrainingError: a loss or gradient is not finite.
+        TrainingError: a loss, gradient or weight is not sound.
     """
-    kind = architecture(model.get_base_model() if hasattr(model, "peft_config") else model)
-    device = next(model.parameters()).device
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=params.learning_rate, weight_decay=params.weight_decay)
-    steps = params.epochs * math.ceil(len(train) / params.batch_size)
-    schedule = _schedule(optimizer, steps, params.warmup)
-    before = mean_loss(model, dev, params.batch_size, pad, kind)
-    log({"dev_loss": before}, 0)
-    progress = Progress("finetune", steps, "steps")
-    meter = _Meter()
-    step = 0
-    for number in range(params.epochs):
-        for examples in epoch(train, params.batch_size, seed + number):
-            step += 1
-            batch = collate(examples, pad, kind).to(device)
-            count = int((batch.labels != IGNORED).sum())
-            loss = response_loss(model, batch) / count
-            _refuse_nan(loss.item(), "loss", step)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = float(torch.nn.utils.clip_grad_norm_(trained, params.max_grad_norm))
-            _refuse_nan(norm, "gradient norm", step)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-            meter.add(loss.item(), count, batch)
-            progress.update(step, meter.note())
-            if step % params.log_every == 0 or step == steps:
-                log({"loss": meter.loss(), "grad_norm": norm, "learning_rate": float(schedule.get_last_lr()[0])}, step)
-        after = mean_loss(model, dev, params.batch_size, pad, kind)
-        log({"dev_loss": after}, step)
-    return {"dev_loss_before": before, "dev_loss_after": after, "steps": steps, "tokens": meter.tokens}
-
-
-class _Meter:
-    """Running counts for the lines that a person reads."""
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.tokens = self.cells = 0
-        self.sum, self.count, self.mean = 0.0, 0, float("nan")
-
-    def add(self, loss: float, count: int, batch: Batch) -> None:
-        self.sum, self.count = self.sum + loss * count, self.count + count
-        self.mean = self.sum / self.count
-        self.tokens += batch.tokens
-        self.cells += batch.input_ids.numel()
-
-    def loss(self) -> float:
-        """Mean loss since the last call."""
-        self.sum, self.count = 0.0, 0
-        return self.mean
-
-    def note(self) -> str:
-        rate = self.tokens / (time.monotonic() - self.started)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # ru_maxrss is in KB on Linux
-        padding = 1 - self.tokens / self.cells
-        return f"loss {self.mean:.3f}  {rate:.0f} tokens/s  padding {padding:.0%}  memory {memory:.1f} GB"
+    lengths = lengths_of(train)
+    training = Training(setup, keeper, log, steps_of(setup.optimizer, len(lengths)))
+    state, total = training.state, training.total
+    if state.dev_before is None:
+        state.dev_before = mean_loss(setup, dev)
+        training.log({"dev_loss": state.dev_before}, 0)
+    meter = Meter(setup.world.first, state.step, total)
+    for _, chosen in batches(setup, lengths, after=state.step):
+        if training.over(care.patience):
+            break
+        examples = [train[index] for index in chosen]
+        training.learn(examples)
+        meter.add(setup, examples, state.loss_sum / state.loss_count if state.loss_count else None)
+        if state.step % setup.optimizer.log_every == 0:
+            cost(meter.values(), state.step)
+        if state.step % care.look_every == 0 or state.step == total:
+            training.look(dev)
+        asked = setup.world.any(stop.asked(meter.seconds_a_step))
+        if asked or state.step % care.save_every == 0 or training.over(care.patience):
+            training.save()
+        if asked:
+            stop.leave()
+    if state.best_step != state.step:
+        put_weights(setup.model, training.best)
+    return {
+        "dev_loss_before": state.dev_before, "dev_loss_after": state.dev_best, "best_step": state.best_step,
+        "steps": state.step, "tokens": state.tokens,
+    }  # fmt: skip

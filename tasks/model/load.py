@@ -1,14 +1,15 @@
 """Models from their folders: base, adapter on base, or full weights; causal and seq2seq alike. Safetensors only."""
 
+import importlib.util
 import os
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import peft
 import torch
 import transformers
 
-from tasks.errors import SourceError
+from tasks.errors import ParamsError, SourceError
 from tasks.memory import keep_memory
 from tasks.model.encode import Tokenizer
 
@@ -48,13 +49,20 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise SourceError(f"{folder} holds no tokenizer ({' '.join(str(error).split())[:120]}): run fetch.") from None
 
 
-def load_base(folder: Path) -> Model:
+def load_base(folder: Path, four_bit: bool = False) -> Model:
     """The model in `folder`, fp32, on the CPU, in evaluation mode.
+
+    Args:
+        folder: config and safetensors.
+        four_bit: load it onto the GPU with weights of 4 bits (NF4, arXiv 2305.14314), to train an adapter on.
 
     Raises:
         SourceError: the folder holds no model in safetensors.
+        ParamsError: 4 bits are asked for where there is no GPU, or no bitsandbytes.
     """
-    options = {"local_files_only": True, "trust_remote_code": False}
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if four_bit:
+        options |= _four_bit()
     try:
         config = transformers.AutoConfig.from_pretrained(folder, **options)
         auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
@@ -64,6 +72,20 @@ def load_base(folder: Path) -> Model:
             f"{folder} holds no model that can be loaded ({' '.join(str(error).split())[:160]})."
         ) from None
     return model.eval()
+
+
+def _four_bit() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        raise ParamsError("finetune.method = qlora needs a CUDA GPU, and this machine has none: use lora.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ParamsError(
+            "finetune.method = qlora needs the package bitsandbytes: pip install bitsandbytes, or use lora."
+        )
+    config = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )  # fmt: skip
+    return {"quantization_config": config, "device_map": {"": device()}}
 
 
 def load_tuned(base: Path, tuned: Path) -> Model:

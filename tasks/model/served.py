@@ -80,6 +80,7 @@ class Served:
             load.architecture(self.model),
             self.contract.max_prompt_tokens,
             self.contract.max_new_tokens,
+            self.contract.long_prompts,
         )
         contract.require_equal(self.contract, now)
 

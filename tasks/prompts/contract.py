@@ -33,6 +33,8 @@ class Contract(Section):
     max_prompt_tokens: int
     max_new_tokens: dict[str, int]
     """By family: tokens that an answer may have, with the end token."""
+    long_prompts: Literal["refuse", "cut"]
+    """What becomes of a prompt with more than max_prompt_tokens: an error, or it loses its middle."""
     golden_ids: list[int]
     """What a fixed probe text becomes: catches any change that the other fields do not name."""
 

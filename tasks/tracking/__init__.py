@@ -1,7 +1,8 @@
 """MLflow: the only folder that imports it.
 
-`server` is where it is, `runs` what a training writes. `evidence`, `models` and `registry` belong to register
-and promote; they are imported by name, because a change in them must not make a training stale.
+`server` is where it is; `runs` what a training writes, through `points`, `spool` and `system`. `evidence`,
+`models` and `registry` belong to register and promote; they are imported by name, because a change in them must
+not make a training stale.
 """
 
 from tasks.tracking.runs import Run, start_run

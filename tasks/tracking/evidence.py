@@ -1,12 +1,15 @@
 """After a training: its run, found or made anew, and the files and numbers that are added to it."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.tracking.runs import create_run, finite, log_metrics
-from tasks.tracking.server import client, experiment, patience, refusals
+from tasks.tracking.points import finite, log_metrics, logged_steps
+from tasks.tracking.runs import obtain_run
+from tasks.tracking.server import client, patience, refusals
 
+SETTLE_S = 2.0
 TRAINED_AS = "luthier.trained_as"  # the run id that a training had where it was tracked
 
 
@@ -31,13 +34,17 @@ def training_run(
     """
     client()
     with refusals():
-        found = _by_id(trained_as) or _by_tag(trained_as)
-        here = found or create_run("finetune", params, {**tags, TRAINED_AS: trained_as}, data)
+        anew = {**tags, TRAINED_AS: trained_as}
+        found = _by_id(trained_as)
+        here = found or obtain_run("finetune", params, anew, data, TRAINED_AS)
+        unended = client().get_run(here).info.status == "RUNNING"
+        if found and unended:  # its end was lost in an outage: what it sent last may be waiting in the server
+            time.sleep(SETTLE_S)
         for key in sorted({key for row in log for key in row} - {"step", "steps"}):
             points = [finite(key, row[key], row["step"]) for row in log if row.get(key) is not None]
-            known = {point.step for point in client().get_metric_history(here, key)}
-            log_metrics(here, [point for point in points if point[2] not in known])
-        if client().get_run(here).info.status == "RUNNING":  # made anew, or its end was lost in an outage
+            known = logged_steps(here, key)
+            log_metrics(here, [point for point in points if point.step not in known])
+        if unended:
             client().set_terminated(here, "FINISHED")
     return here
 
@@ -50,11 +57,6 @@ def _by_id(run_id: str) -> str | None:
             return None
         raise
     return run_id if found.info.lifecycle_stage == "active" else None
-
-
-def _by_tag(trained_as: str) -> str | None:
-    found = client().search_runs([experiment()], f"tags.`{TRAINED_AS}` = '{trained_as}'", max_results=1)
-    return str(found[0].info.run_id) if found else None
 
 
 def add_files(run_id: str, files: Mapping[Path, str]) -> None:

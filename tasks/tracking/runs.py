@@ -1,81 +1,93 @@
 """MLflow's runs: params, metrics over time and data digests of one training.
 
-    with start_run("finetune", params, tags, data) as run:
+    with start_run("finetune", params, tags, data, key) as run:
         fit(..., log=run.log)
 
-An outage before the training stops it; one during the training does not.
+A training that was killed and goes on continues its run: it is found by `key`. An outage before the training
+stops it; one during the training neither stops nor slows it.
 """
 
-import math
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import TrackingError
-from tasks.tracking.server import client, experiment, refusals, shown
+from tasks.tracking.points import finite
+from tasks.tracking.server import client, experiment, once, refusals, shown
+from tasks.tracking.spool import File, Spool
+from tasks.tracking.system import system_metrics
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run as Found
+
+TRAINING = "luthier.training"  # tag: the key that one training keeps, however often it is killed
+WAIT_S = {"FINISHED": 20.0, "FAILED": 20.0, "KILLED": 2.0}  # for the last points; after SIGTERM, KILL is 5 s away
 SECRET = re.compile(
     r"(^|[_.\-])(password|passwd|secret|token|credentials?|authorization|(api|access|private)_?key)([_.\-]|$)",
     re.IGNORECASE,
 )
-Point = tuple[str, float, int]  # metric key, value, step
 
 
-@dataclass
 class Run:
     """One MLflow run that is being written."""
 
-    run_id: str
-    lost: bool = False
-    """MLflow stopped answering: until `register` fills it in, what follows is in the training log alone."""
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.spool = Spool(run_id)
+
+    @property
+    def lost(self) -> bool:
+        """Something did not reach MLflow: until `register` fills it in, it is in the training log alone."""
+        return self.spool.lost
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log metrics of one step; an outage is told once and does not stop the training.
+        """Log metrics of one step, at once and whatever MLflow does; what the run already has is skipped.
+
+        A resumed training may therefore log every row of its training log again: a kill takes up to a second of
+        points that were not sent yet, and this brings them back.
 
         Raises:
             TrackingError: a metric is not finite.
         """
-        points = [finite(key, value, step) for key, value in metrics.items()]
-        self._write(lambda: log_metrics(self.run_id, points))
+        for point in [finite(key, value, step) for key, value in metrics.items()]:
+            self.spool.put(point)
+
+    def log_file(self, path: Path, folder: str) -> None:
+        """Keep a small file, as it is now, in a folder of the run's artifacts; one of that name is replaced."""
+        self.spool.put(File(path.name, path.read_bytes(), folder))
 
     def end(self, status: str) -> None:
-        """Close the run as FINISHED, FAILED or KILLED."""
-        self._write(lambda: client().set_terminated(self.run_id, status))
-
-    def _write(self, write: Callable[[], object]) -> None:
-        if self.lost:
-            return
-        try:
-            with refusals():
-                write()
-        except TrackingError as error:
-            self.lost = True
-            goes_on = "The step goes on without it; 'register' fills in what is missing."
-            print(f"luthier: {error} {goes_on}", file=sys.stderr, flush=True)
+        """Send what waits, for a while, and close the run as FINISHED, FAILED or KILLED."""
+        self.spool.close(status, WAIT_S[status])
 
 
 @contextmanager
 def start_run(
-    name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: Mapping[str, str] | None = None
+    name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: Mapping[str, str], key: str
 ) -> Iterator[Run]:
-    """A new run: FINISHED when the block ends, FAILED when it raises, KILLED when Ctrl-C or SIGTERM ends it.
+    """The run of one training: FINISHED when the block ends, FAILED when it raises, KILLED by Ctrl-C or SIGTERM.
+
+    The machine's load is sampled meanwhile.
 
     Args:
         name: the run's name.
         params: nested or flat; secrets are hidden.
         tags: shown beside it.
         data: name and sha256 of what it is trained on.
+        key: of this training: letters, digits, `-` and `_`. A run that has it is continued.
 
     Raises:
         TrackingError: MLflow cannot be reached; the block has not begun then.
     """
-    run = Run(create_run(name, params, tags, data or {}))
+    run = Run(obtain_run(name, params, {**tags, TRAINING: key}, data, TRAINING))
+    with refusals():
+        client().update_run(run.run_id, status="RUNNING")
+    run.spool.start()
     try:
-        yield run
+        with system_metrics(run.run_id, run.log):
+            yield run
     except Exception:
         run.end("FAILED")
         raise
@@ -85,43 +97,67 @@ def start_run(
     run.end("FINISHED")
 
 
-def create_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: Mapping[str, str]) -> str:
-    """Create what `start_run` describes; return its id. The caller ends it."""
-    mlflow_client, flat = client(), sorted(flattened(params).items())
+def obtain_run(
+    name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: Mapping[str, str], identity: str
+) -> str:
+    """Id of the one run with this identity, created if there is none, holding these params and inputs.
+
+    Args:
+        name: the run's name, if it is created.
+        params: those that it lacks are added.
+        tags: of the run, if it is created.
+        data: name and sha256; those that it lacks are added as inputs.
+        identity: the tag that no other run has with this value.
+    """
+    client()
     from mlflow.entities import Dataset, DatasetInput, Param  # noqa: PLC0415
 
+    run = _found_or_created(name, {**tags, **{f"data.{key}": sha for key, sha in data.items()}}, identity)
+    run_id = str(run.info.run_id)
+    flat = sorted(pair for pair in flattened(params).items() if pair[0] not in run.data.params)
+    here = {known.dataset.name for known in run.inputs.dataset_inputs} if run.inputs else set()
     # MLflow shows at most 36 characters of a digest; the whole of it is in the source and in a tag.
     datasets = [Dataset(key, sha[:36], "local", f'{{"sha256": "{sha}"}}') for key, sha in data.items()]
-    digests = {f"data.{key}": sha for key, sha in data.items()}
+    inputs = [DatasetInput(dataset) for dataset in datasets if dataset.name not in here]
     with refusals():
-        created = mlflow_client.create_run(experiment(), run_name=name, tags={**tags, **digests})
-        run_id = str(created.info.run_id)
         for start in range(0, len(flat), 100):  # the most that one request may carry
-            mlflow_client.log_batch(run_id, params=[Param(*pair) for pair in flat[start : start + 100]])
-        mlflow_client.log_inputs(run_id, [DatasetInput(dataset) for dataset in datasets])
+            client().log_batch(run_id, params=[Param(*pair) for pair in flat[start : start + 100]])
+        if inputs:
+            client().log_inputs(run_id, inputs)
     return run_id
 
 
-def log_metrics(run_id: str, points: Sequence[Point], model_id: str | None = None) -> None:
-    """Log points of a run and, where a model's id is given, of the model that they measure."""
-    mlflow_client = client()
-    from mlflow.entities import Metric  # noqa: PLC0415
+def _found_or_created(name: str, tags: Mapping[str, str], identity: str) -> "Found":
+    """The run with this identity. Never created twice: an error may be a lost answer, so we look again first."""
+    if found := _find(identity, tags[identity]):
+        return found
+    where, tries = experiment(), 0
+    while True:
+        tries += 1
+        try:
+            with refusals(), once():
+                made = client().create_run(where, run_name=name, tags=dict(tags))
+        except TrackingError:
+            if found := _find(identity, tags[identity]):
+                return found
+            if tries == 3:
+                raise
+        else:  # after an error there may be an older one by now
+            return (_find(identity, tags[identity]) if tries > 1 else None) or made
 
-    now_ms = int(time.time() * 1000)
-    metrics = [Metric(key, value, now_ms, step, model_id) for key, value, step in points]
-    for start in range(0, len(metrics), 1000):  # the most that one request may carry
-        mlflow_client.log_batch(run_id, metrics=metrics[start : start + 1000])
 
+def _find(identity: str, value: str) -> "Found | None":
+    """The run with this identity; of several the one that was gone on with, and the empty others are deleted.
 
-def finite(key: str, value: float, step: int) -> Point:
-    """The point, if its value is a finite number.
-
-    Raises:
-        TrackingError: it is not.
+    There are several where MLflow was so slow to create one that it was taken for lost.
     """
-    if not math.isfinite(value):
-        raise TrackingError(f"the metric '{key}' is {value} at step {step}: only finite numbers are logged.")
-    return key, float(value), step
+    with refusals():
+        several = client().search_runs([experiment()], f"tags.`{identity}` = '{value}'")
+        found = sorted(several, key=lambda run: (-len(run.data.params), run.info.start_time, run.info.run_id))
+        for run in found[1:]:
+            if not run.data.params and not run.data.metrics:
+                client().delete_run(run.info.run_id)
+    return found[0] if found else None
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

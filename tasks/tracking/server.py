@@ -14,7 +14,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -133,12 +133,21 @@ def refusals() -> Iterator[None]:
         raise TrackingError(f"MLflow at {uri()} refuses: {shown(told)[:500]}") from error
 
 
-@contextmanager
-def patience() -> Iterator[None]:
+def patience() -> AbstractContextManager[None]:
     """Long requests as long as this lasts: a server answers an upload once it has stored the last byte."""
-    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    return _set("MLFLOW_HTTP_REQUEST_TIMEOUT", UPLOAD_TIMEOUT_S)
+
+
+def once() -> AbstractContextManager[None]:
+    """No request is sent again as long as this lasts: the answer may be what was lost, and not the request."""
+    return _set("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@contextmanager
+def _set(name: str, value: str) -> Iterator[None]:
+    """Another value for one of SWITCHES, in this whole process: not while other threads send requests."""
     before = os.environ[name]
-    os.environ[name] = UPLOAD_TIMEOUT_S
+    os.environ[name] = value
     try:
         yield
     finally:

@@ -1,0 +1,114 @@
+"""Attention over packed examples: each sees itself alone, by construction.
+
+transformers tells packed examples apart only by their position ids, only without a mask and only without a cache; where
+one of these is missed, examples see each other and nothing says so. Here the lengths are given and every example is
+attended to on its own: by scaled_dot_product_attention, or by torch's flash kernel for variable lengths on a GPU.
+Whether a model may be packed is not a matter of belief: `pack` compares the losses.
+Truth: transformers 5.23, `AttentionInterface`; torch 2.13, `torch.nn.attention.varlen`.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import transformers
+from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
+
+from tasks.model.batches import collate
+from tasks.model.encode import Encoded
+from tasks.model.load import Model, architecture
+from tasks.model.loss import response_loss
+
+NAME = "luthier_packed"
+TOLERANCE = (
+    1e-4  # relative difference of the losses, packed and alone, in fp32; a leak between examples gives 1e-2 and more
+)
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    lengths: tuple[int, ...] = (),
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within each example.
+
+    Args:
+        module: the attention layer that calls.
+        query: (1, heads, tokens, width of a head).
+        key: (1, key heads, tokens, width); heads is a multiple of key heads.
+        value: like key.
+        attention_mask: None; packed rows have no padding.
+        dropout: of attention weights, in training.
+        scaling: of the scores; 1 / sqrt(width) unless said.
+        lengths: of the examples; their sum is `tokens`.
+
+    Returns:
+        (1, tokens, heads, width), and no weights.
+    """
+    grouped = query.shape[1] != key.shape[1]
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+        return _by_flash(query, key, value, scaling, lengths, grouped), None
+    own = zip(*(torch.split(tensor, list(lengths), dim=2) for tensor in (query, key, value)), strict=True)
+    answers = [
+        functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=grouped
+        )
+        for q, k, v in own
+    ]
+    return torch.cat(answers, dim=2).transpose(1, 2), None
+
+
+def _by_flash(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None,
+    lengths: tuple[int, ...], grouped: bool,
+) -> torch.Tensor:  # fmt: skip
+    starts = torch.tensor([0, *lengths], device=query.device).cumsum(0, dtype=torch.int32)
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # each (tokens, heads, width)
+    answer = varlen_attn(
+        q, k, v, starts, starts, max(lengths), max(lengths), scale=scaling, window_size=(-1, 0), enable_gqa=grouped
+    )
+    assert isinstance(answer, torch.Tensor)  # noqa: S101  # a tuple only where asked for more
+    return answer[None]
+
+
+transformers.AttentionInterface.register(NAME, packed_attention)
+
+
+def pack(model: Model, examples: Sequence[Encoded], pad: int) -> bool:
+    """Prepare a model for packed batches, if its loss over them is that over each example alone.
+
+    Args:
+        model: on its device, fp32 weights, in evaluation mode.
+        examples: two or three, of different lengths.
+        pad: the pad id.
+
+    Returns:
+        Whether it is prepared. If not, the model is as it was, and trains padded.
+    """
+    if architecture(model) == "seq2seq" or not model._supports_attention_backend or _reaches_less(model.config):
+        return False
+    before, device = model.config._attn_implementation, next(model.parameters()).device
+    with torch.inference_mode(), warnings.catch_warnings():
+        alone = sum(float(response_loss(model, collate([one], pad, "causal").to(device))) for one in examples)
+        model.set_attn_implementation(NAME)
+        together = float(response_loss(model, collate(examples, pad, "causal", packed=True).to(device)))
+    if abs(together - alone) <= TOLERANCE * abs(alone):
+        return True
+    model.set_attn_implementation(before)
+    return False
+
+
+def _reaches_less(config: Any) -> bool:
+    """Whether some layer sees less than all that came before, or bends its scores: what is not done here."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return kinds != {"full_attention"} or bool(
+        getattr(config, "sliding_window", None) or getattr(config, "attn_logit_softcapping", None)
+    )

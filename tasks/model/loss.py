@@ -1,0 +1,61 @@
+"""The loss on response tokens, with logits computed there alone.
+
+The vocabulary projection is a fifth of a small model's work and most of its memory, and nine tokens in ten carry no
+loss. What the output layer is given is cut down to the positions that do, for causal and seq2seq models alike; what a
+model does to its logits afterwards (scaling, capping) stays in place.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from tasks.model.batches import IGNORED, Batch
+from tasks.model.load import Model, architecture
+
+
+class ResponseLoss(torch.nn.Module):
+    """`response_loss` as a module, for what wraps modules (DDP, FSDP)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Summed cross entropy of a batch's response tokens, a scalar (nats)."""
+        return response_loss(self.model, batch)
+
+
+def inner(model: Model) -> Model:
+    """The transformers model: the one inside an adapter, or itself."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def response_loss(model: Model, batch: Batch) -> torch.Tensor:
+    """Summed cross entropy of the batch's response tokens, a scalar (nats)."""
+    if architecture(inner(model)) == "seq2seq":
+        targets = batch.labels
+        inputs: dict[str, Any] = {"decoder_input_ids": inner(model).prepare_decoder_input_ids_from_labels(targets)}
+    else:  # position t predicts token t + 1; the last predicts nothing
+        targets = functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
+        inputs = {}
+    keep = targets != IGNORED
+    if batch.position_ids is not None:
+        inputs |= {"position_ids": batch.position_ids, "lengths": batch.lengths}
+    with _only_at(keep, inner(model).get_output_embeddings()):
+        logits = model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **inputs
+        ).logits  # (response tokens, vocabulary)
+    return functional.cross_entropy(logits.float(), targets[keep], reduction="sum")
+
+
+@contextmanager
+def _only_at(keep: torch.Tensor, output_layer: torch.nn.Module) -> Iterator[None]:
+    """Let an output layer see the hidden states at `keep` only: (rows, tokens, width) -> (kept, width)."""
+    hook = output_layer.register_forward_pre_hook(lambda _, given: (given[0][keep],))
+    try:
+        yield
+    finally:
+        hook.remove()
