@@ -11,7 +11,7 @@ else
 export UV_TORCH_BACKEND := $(or $(TORCH_BACKEND),cpu)
 endif
 
-.PHONY: help env demo test up down lint bench lock clean
+.PHONY: help env demo test faults up down lint bench lock clean
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -29,6 +29,9 @@ demo: env ## the default, from raw data to a reviewed model, through Airflow
 
 test: env ## every test that needs no outside service
 	python -m pytest
+
+faults: env ## deliver every fault to real trainings of toy models, and print what came of it
+	python -m tests.faults.board
 
 up: env ## start Airflow and MLflow on 127.0.0.1 and print where they are
 	luthier up

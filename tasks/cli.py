@@ -161,6 +161,14 @@ def validate(
 
 
 @app.command()
+def estimate(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+    """Say what fine-tuning will take (memory, time, tokens, disk) and whether it fits, before any of it is spent."""
+    from tasks.estimate import estimate as estimate_training
+
+    _guarded("estimate", lambda: estimate_training(as_json))
+
+
+@app.command()
 def summary() -> None:
     """Print the last results: base against tuned, rows, costs."""
     from tasks.report.summary import print_summary

@@ -22,7 +22,7 @@ from tasks.metrics.pairs import Choice, Generation, files_of, held_out, read_pai
 from tasks.metrics.scores import Results, families, score_choices, score_texts
 from tasks.params import Section, load
 from tasks.report.page import Evidence, render, verdict_sentence
-from tasks.report.plots import difference_rows, learning_rows
+from tasks.report.plots import difference_rows
 from tasks.step import run
 
 
@@ -108,8 +108,6 @@ def main(  # noqa: PLR0913, PLR0917  # a stage's files, as dvc.yaml names them
     with staged(report) as page:
         page.write_text(render(evidence), encoding="utf-8")
     write_json(plots / "differences.json", difference_rows(results))
-    write_json(plots / "training.json", learning_rows(log, "loss"))
-    write_json(plots / "dev.json", learning_rows(log, "dev_loss"))
     write_json(cards, cards_content)
     write_json(metrics, results)
     print(cards_content["sentence"])

@@ -26,6 +26,7 @@ from tasks.model.checkpoints import Checkpoints, require_space
 from tasks.model.distributed import World
 from tasks.model.fence import end_with_parent, sole_writer
 from tasks.model.fit import fit
+from tasks.model.launch import launch
 from tasks.model.load import Model, device, load_base, use_threads
 from tasks.model.loss import ResponseLoss
 from tasks.model.optimizer import put_weights, trained, weights_of
@@ -97,7 +98,7 @@ def tracked(
 
 def look_through(params: Finetune, ready: Prepared, rows: list[Row], sheet: Path) -> None:
     """X-ray the labels and say what will be trained; what is wrong stops the step, and stands in the sheet."""
-    seen = xray_of(ready, rows)
+    seen = xray_of(ready, rows, params.private)
     with staged(sheet) as partial:
         partial.write_text(seen.text)
     require_sound_start(ready, rows, seen, params.initial_loss.low, params.initial_loss.high)
@@ -124,6 +125,8 @@ def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world:
     chosen = {"precision": ready.setup.precision, "device": world.device.type}
     fingerprint = fingerprint_of(params.model_dump(exclude=FREE), digests, chosen)
     folder = world.in_turn(lambda: training_folder(fingerprint))
+    world.require_same(int(folder.name, 16), "parameters, examples, base weights, code or versions")
+    world.require_same(int(key_of(folder)[:12], 16), "training folder")  # a random key, made with the folder
     checkpoints = Checkpoints(folder, fingerprint, params.care.keep)
     require_room(folder, ready, params.care.keep)
     setup = replace(ready.setup, model=distributed.spread(ready.setup.model, world, params.sharding), world=world)
@@ -141,6 +144,7 @@ def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world:
             run = {"run_id": run_.run_id, "tracking_uri": tracking.uri(), "precision": setup.precision, **result}
             write_json(outputs.training_run, run)
     if world.first:
+        checkpoints.clear()  # before the key of its MLflow run: killed in between, it is still the same training
         remove(folder)
         print(
             f"dev loss {result['dev_loss_before']:.3f} -> {result['dev_loss_after']:.3f} at step "
@@ -163,18 +167,14 @@ def main(
 ) -> None:
     """Fine-tune the base model on the instruction set."""
     params = load("finetune", Finetune)
-    if params.processes > 1 and not distributed.launched():
-        sys.exit(distributed.launch(params.processes, "tasks.finetune", sys.argv[1:]))
     end_with_parent()
+    if params.processes > 1 and not distributed.launched():
+        sys.exit(launch(params.processes, "tasks.finetune", sys.argv[1:]))
     use_threads(params.threads)
-    world = distributed.join(device())
-    try:
-        with sole_writer(FOLDER) if world.first else nullcontext():
-            if world.first:
-                tracking.check()
-            train(params, examples, base, Outputs(tuned, training_log, training_run, sheet, curves), world)
-    finally:
-        distributed.leave(world)
+    with distributed.joined(device()) as world, sole_writer(FOLDER) if world.first else nullcontext():
+        if world.first:
+            tracking.check()
+        train(params, examples, base, Outputs(tuned, training_log, training_run, sheet, curves), world)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ with 130 (Ctrl-C) or 75 (SIGTERM, "try again"), never with 0; one that finds ano
 import errno
 import functools
 import json
-import os
 import resource
 import signal
 import sys
@@ -23,6 +22,7 @@ from types import FrameType
 import psutil
 import typer
 
+from tasks.data.files import free_bytes
 from tasks.errors import BusyError, LuthierError
 
 COSTS = Path(".luthier/steps.jsonl")  # outside DVC: a cost is of one run, not of a result
@@ -88,9 +88,9 @@ def _fail(message: str) -> None:
 def _explain_os_error(error: OSError) -> str | None:
     where = f" while writing {error.filename}" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        free_mb = psutil.disk_usage(os.fspath(Path.cwd())).free / 1e6
+        free_mb = free_bytes(Path(str(error.filename or "."))) / 1e6
         return (
-            f"the disk is full{where} ({free_mb:,.0f} MB free here). Nothing of this step is kept as finished: "
+            f"the disk is full{where} ({free_mb:,.0f} MB free there). Nothing of this step is kept as finished: "
             "make room (e.g. 'dvc gc -w') and run it again."
         )
     if error.errno == errno.EFBIG:

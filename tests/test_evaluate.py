@@ -58,7 +58,7 @@ def test_the_same_predictions_give_the_same_bytes(run_in: Callable[[], Path]) ->
         return {path.name: path.read_bytes() for path in [*files, *(reports / "plots").iterdir()]}
 
     first = outputs(run_in())
-    assert len(first) == 6
+    assert len(first) == 4
     assert outputs(run_in()) == first
 
 

@@ -14,8 +14,8 @@ from tasks.prompts import contract as prompt_contract
 from tests import toys
 
 PARAMS: dict[str, Any] = {
-    "method": "lora", "seed": 3, "threads": 1, "processes": 1, "sharding": "none", "precision": "fp32",
-    "gradient_checkpointing": "off", "compile": "off", "max_prompt_tokens": 400, "long_prompts": "refuse",
+    "private": False, "method": "lora", "seed": 3, "threads": 1, "processes": 1, "sharding": "none", "precision": "fp32",
+    "gradient_checkpointing": "never", "compile": "never", "max_prompt_tokens": 400, "long_prompts": "refuse",
     "max_new_tokens": {"summarise": 80}, "initial_loss": {"low": 0.05, "high": 30.0},
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
     "optimizer": {

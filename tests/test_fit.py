@@ -153,3 +153,40 @@ def test_a_loss_that_is_not_finite_stops_the_step_with_a_sentence() -> None:
 def test_mean_loss_weighs_every_response_token_alike() -> None:
     whole = mean_loss(set_up("causal", True, batch_size=6), encoded("causal", 6))
     assert mean_loss(set_up("causal", True, batch_size=1), encoded("causal", 6)) == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_weights_with_the_lowest_dev_loss_are_the_ones_that_are_kept() -> None:
+    logged, setup, done = train("causal", look_every=1, learning_rate=0.05, schedule="constant")
+    looked = {row["step"]: row["dev_loss"] for row in logged if "dev_loss" in row and row["step"]}
+    best = min(looked, key=looked.__getitem__)
+    print(looked)
+    assert best < max(looked)  # else the test shows nothing
+    assert (done["best_step"], done["dev_loss_after"]) == (best, looked[best])
+    assert mean_loss(setup, encoded("causal", 20)[16:]) == pytest.approx(looked[best], rel=1e-6)
+
+
+def test_a_training_that_gets_no_better_ends_early() -> None:
+    _, _, done = train("causal", look_every=1, patience=2, learning_rate=0.3, schedule="constant")
+    assert done["steps"] == done["best_step"] + 2 < 8
+
+
+def test_dropout_needs_no_state_two_trainings_with_it_are_the_same() -> None:
+    def losses() -> list[float]:
+        setup = set_up("seq2seq", False)
+        for module in setup.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.3
+        torch.rand(int(torch.randint(1, 99, ())))  # whatever was drawn before must not matter
+        logged: list[float] = []
+        care = Care(look_every=99, patience=None, save_every=99, keep=2)
+        fit(
+            setup, encoded("seq2seq", 8), encoded("seq2seq", 2), care, Checkpoints(Path("training"), {}, 2), Asking(),
+            lambda values, step: logged.append(values.get("loss", 0.0)), lambda values, step: None,
+        )  # fmt: skip
+        Checkpoints(Path("training"), {}, 2).clear()
+        return logged
+
+    torch.seed()
+    first = losses()
+    assert losses() == first
+    assert first != [row.get("loss", 0.0) for row in train("seq2seq", packed=False)[0]]

@@ -20,6 +20,7 @@ from tasks.model.generate import generate
 from tasks.model.load import load_tokenizer
 from tasks.prompts import contract as prompt_contract
 from tests import toys
+from tests.test_xray import t5_tokenizer
 
 KINDS = ["causal", "seq2seq"]
 
@@ -106,11 +107,32 @@ def test_control_tokens_in_a_text_stay_text_and_come_back_as_they_were(
     assert text.strip() in tokenizer.decode(example.prompt)
 
 
-def test_a_prompt_over_the_limit_is_refused_and_not_cut() -> None:
+def test_a_prompt_over_the_limit_is_refused_without_a_word_of_it() -> None:
     tokenizer = toys.tokenizer("causal")
     contract = contract_of(tokenizer, "causal", 20, {"summarise": 12})
-    with pytest.raises(TrainingError, match=r"more than finetune.max_prompt_tokens = 20.*begins: 'Tell me"):
+    with pytest.raises(TrainingError, match=r"more than finetune.max_prompt_tokens = 20") as refused:
         encode_prompt(tokenizer, "Tell me " * 50, contract)
+    assert "Tell me" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["causal", "seq2seq"])
+def test_a_prompt_that_may_be_cut_loses_its_middle_and_keeps_its_frame(kind: str) -> None:
+    tokenizer = toys.tokenizer(kind)
+    uncut = contract_of(tokenizer, kind, 4000, {"summarise": 12})  # type: ignore[arg-type]
+    contract = contract_of(tokenizer, kind, 60, {"summarise": 12}, "cut")  # type: ignore[arg-type]
+    text = "Summarise this. " + "word " * 200 + " Do it now."
+    whole, ids = encode_prompt(tokenizer, text, uncut), encode_prompt(tokenizer, text, contract)
+    assert (len(ids), ids[:30], ids[30:]) == (60, whole[:30], whole[-30:])
+    assert encode_prompt(tokenizer, "Short.", contract) == encode_prompt(tokenizer, "Short.", uncut)
+    with pytest.raises(ContractError, match="long_prompts: trained with cut, now refuse"):
+        prompt_contract.require_equal(contract, contract_of(tokenizer, kind, 60, {"summarise": 12}))  # type: ignore[arg-type]
+
+
+def test_a_text_that_spells_an_unknown_token_is_encoded_also_where_no_bracket_is_known() -> None:
+    tokenizer = t5_tokenizer()
+    tokenizer.chat_control_tokens = ["<pad>", "</s>", "<unk>"]
+    contract = contract_of(tokenizer, "seq2seq", 400, {"summarise": 12})
+    assert "unk" in tokenizer.decode(encode_example(tokenizer, "a", "before <unk> after", contract).response)
 
 
 def test_a_contract_that_differs_in_anything_is_refused_with_the_difference() -> None:

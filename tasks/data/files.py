@@ -93,3 +93,9 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes free on the disk of a path, which need not be there yet."""
+    there = next(above for above in (path, *path.absolute().parents) if above.exists())
+    return shutil.disk_usage(there).free

@@ -15,7 +15,6 @@ being saved and the one set aside last. One process at a time may use a folder: 
 
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Any
 
 import torch
 
-from tasks.data.files import Row, remove, staged, write_json
+from tasks.data.files import Row, free_bytes, remove, staged, write_json
 from tasks.errors import TrainingError
 from tasks.model.manifest import (
     DamagedError,
@@ -200,8 +199,7 @@ def require_space(folder: Path, bytes_needed: int) -> None:
     Raises:
         TrainingError: with the path, the bytes needed and the bytes free.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(folder)
     if free < bytes_needed:
         raise TrainingError(
             f"the checkpoints in {folder} need {bytes_needed:,} bytes, and its disk has {free:,} bytes free: "

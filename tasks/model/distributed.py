@@ -1,28 +1,37 @@
-"""One training by several processes: shares of a batch, sums, DDP and FSDP.
+"""One training by several processes: shares of a batch, sums, DDP and FSDP, one voice.
+
+    with joined(device()) as world:
+        module = spread(module, world, "none")
 
 A step is the same step however many processes share it: each takes some of the batch's examples, losses are divided by
 the tokens of the whole batch, and gradients are summed. So losses agree to rounding, and a checkpoint of one number of
 processes goes on with another. Processes are found by the environment that torchrun (or any launcher like it, over
-several machines) sets: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. Without it `launch` starts those of
-this machine.
+several machines) sets: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. Without it `tasks.model.launch` starts
+those of this machine.
 """
 
 import os
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 
 from tasks.errors import TrainingError
 from tasks.model.batches import Kind, parts
 from tasks.model.encode import Encoded
+from tasks.model.launch import HELD, SPOKEN, end_with_launcher
+from tasks.step import EX_TEMPFAIL
 
 Sharding = Literal["none", "full"]
 T = TypeVar("T")
+MEET = timedelta(minutes=10)  # from the start of the first process to that of the last, on other machines
+ANSWER = timedelta(hours=1)  # the first process encodes, looks through and saves while the others wait
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    store: Store | None = None
+    """What the processes met at."""
 
     @property
     def first(self) -> bool:
@@ -49,6 +60,22 @@ class World:
     def any(self, asked: bool) -> bool:
         """Whether one of the processes says yes."""
         return self.sum(float(asked))[0] > 0
+
+    def require_same(self, value: float, what: str) -> None:
+        """Refuse to go on where the processes do not have the same value.
+
+        Raises:
+            TrainingError: naming `what`.
+        """
+        if self.size == 1:
+            return
+        ends = torch.tensor([value, -value], dtype=torch.float64, device=self.device)
+        distributed.all_reduce(ends, distributed.ReduceOp.MAX)
+        if ends[0] != -ends[1]:
+            raise TrainingError(
+                f"the processes of this training do not have the same {what}: on several machines, run it in one "
+                "checkout on a disk that they share."
+            )
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """Let the first process do it, then the others."""
@@ -81,51 +108,71 @@ def _shares(examples: Sequence[Encoded], size: int) -> list[list[Encoded]]:
     return shares
 
 
-def join(device: torch.device) -> World:
-    """Take one's place among the processes that a launcher started; alone without one."""
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """Take one's place among the processes that a launcher started, alone without one; leave it at the end.
+
+    Where the training fails, the first process to notice says why, and the others end in silence with EX_TEMPFAIL.
+
+    Raises:
+        TrainingError: another process is gone, and there is no launcher to say so.
+    """
+    world = _join(device)
+    try:
+        yield world
+    except BaseException as error:
+        lost = _lost(error)
+        if world.size > 1 and ((lost and _held()) or not _may_speak(world)):
+            raise SystemExit(EX_TEMPFAIL) from None
+        if lost:
+            raise TrainingError(
+                "another process of this training is gone: see what it said last. The same command goes on from the "
+                "last checkpoint."
+            ) from None
+        raise
+    if world.size > 1:  # after a failure it might wait for ever
+        distributed.destroy_process_group()
+
+
+def _join(device: torch.device) -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(0, 1, device)
+    end_with_launcher()
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(size):  # all on this machine: no network, no name to look up
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return World(distributed.get_rank(), size, device)
+    store, rank, size = next(rendezvous("env://", timeout=MEET))
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=ANSWER)
+    return World(rank, size, device, store)
 
 
-def leave(world: World) -> None:
-    """End the processes' connection, where there is one."""
-    if world.size > 1:
-        distributed.destroy_process_group()
+def _held() -> bool:
+    """Whether a launcher sees all processes, and says which is gone."""
+    return os.environ.get(HELD) == "True"
+
+
+def _lost(error: BaseException) -> bool:
+    """Whether this says no more than that another process is gone. gloo's errors have no type of their own."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
+def _may_speak(world: World) -> bool:
+    """Whether no other process has said yet why the training ends; from now on, this one has."""
+    if world.store is None:
+        return True
+    try:
+        return bool(world.store.compare_set(SPOKEN, "", str(world.rank)) == str(world.rank).encode())
+    except RuntimeError:  # the process that held the store is gone
+        return True
 
 
 def launched() -> bool:
     """Whether a launcher has started this process."""
     return "WORLD_SIZE" in os.environ
-
-
-def launch(processes: int, module: str, arguments: Sequence[str]) -> int:
-    """Start this machine's processes of a training, wait for them, and return what to exit with.
-
-    Args:
-        processes: how many.
-        module: is run by each, as `python -m`.
-        arguments: its command line.
-    """
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
-
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each takes finetune.threads of its own
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", run_id=f"luthier-{os.getpid()}", monitor_interval=0.1,
-    )  # fmt: skip
-    try:
-        elastic_launch(config, sys.executable)("-m", module, *arguments)
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        return int(failure.exitcode) if failure.exitcode > 0 else 128 - int(failure.exitcode)
-    return 0
 
 
 def spread(module: torch.nn.Module, world: World, sharding: Sharding) -> torch.nn.Module:
@@ -154,8 +201,9 @@ def spread(module: torch.nn.Module, world: World, sharding: Sharding) -> torch.n
 
 
 def blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
-    """The model's repeated layers."""
-    return [layer for layers in module.modules() if isinstance(layers, torch.nn.ModuleList) for layer in layers]
+    """The model's repeated layers, each whole: T5's hold lists of layers themselves."""
+    lists = (list(child) if isinstance(child, torch.nn.ModuleList) else blocks(child) for child in module.children())
+    return [layer for layers in lists for layer in layers]
 
 
 def unsynced(module: torch.nn.Module) -> AbstractContextManager[Any]:

@@ -78,7 +78,7 @@ def encode_prompt(tokenizer: Tokenizer, text: str, contract: Contract) -> list[i
         return ids[: most // 2] + ids[len(ids) - (most - most // 2) :]
     if len(ids) > most:
         raise TrainingError(
-            f"a prompt has {len(ids)} tokens, more than finetune.max_prompt_tokens = {most}; it begins: {text[:60]!r}. "
+            f"a prompt has {len(ids)} tokens, more than finetune.max_prompt_tokens = {most}. "
             "Raise that, lower expand's max_words, or set finetune.long_prompts: cut."
         )
     return ids
@@ -104,11 +104,20 @@ def _text_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def _chat_ids(tokenizer: Tokenizer, text: str, template: object) -> list[int]:
-    encoded = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], chat_template=template, tokenize=True, add_generation_prompt=True,
-        sanitize_control_tokens=True, return_dict=True,
-    )  # fmt: skip
-    return list(encoded["input_ids"])
+    def ids(content: str) -> list[int]:
+        encoded = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], chat_template=template, tokenize=True, add_generation_prompt=True,
+            sanitize_control_tokens=True, return_dict=True,
+        )  # fmt: skip
+        return list(encoded["input_ids"])
+
+    try:
+        return ids(text)
+    except ValueError:  # T5 knows no "<": a text that spells its unknown token becomes that token, however it is split
+        unknown = tokenizer.unk_token
+        if not unknown or unknown not in text:
+            raise
+        return ids(text.replace(unknown, f"{unknown[0]} {unknown[1:]}"))
 
 
 def _sha256(text: object) -> str:

@@ -104,7 +104,7 @@ def end_with_parent() -> None:
         raise Terminated from None
     if orphan:
         raise Terminated
-    threading.Thread(target=_end_after, args=(watched,), name="end_with_parent", daemon=True).start()
+    threading.Thread(target=end_after, args=(watched,), name="end_with_parent", daemon=True).start()
 
 
 def _first_of_stage() -> tuple[int, int]:
@@ -126,7 +126,7 @@ def _stage_of(process: psutil.Process) -> str | None:
         return None
 
 
-def _end_after(watched: int) -> None:
+def end_after(watched: int) -> None:
     """Wait for the end of a process, then end this one as `kill` would."""
     poll = select.poll()
     poll.register(watched, select.POLLIN)  # readable once it has ended, reaped or not

@@ -121,6 +121,7 @@ class Training:
             put_moments(setup.model, self.optimizer, found.tensors["optimizer"])
             for row in found.log:
                 self.log({key: value for key, value in row.items() if key != "step"}, row["step"])
+        setup.world.require_same(self.state.step, "checkpoint")
         self.saved = self.state.step
 
     def log(self, values: dict[str, float], step: int) -> None:
@@ -141,8 +142,8 @@ class Training:
             self.keeper.save(self.state.step, tensors, asdict(self.state), self.rows)
         self.saved = self.state.step
 
-    def learn(self, examples: Sequence[Encoded]) -> None:
-        """One step."""
+    def learn(self, examples: Sequence[Encoded]) -> float:
+        """One step; return the mean loss since the last logged line."""
         state, params = self.state, self.setup.optimizer
         learning_rate = rate(params, state.step + 1, self.total)
         loss, norm = update(self.setup, self.optimizer, examples, state.step + 1, learning_rate)
@@ -150,10 +151,11 @@ class Training:
         state.step += 1
         state.tokens += sum(map(len, examples))
         state.loss_sum, state.loss_count = state.loss_sum + loss * count, state.loss_count + count
+        mean = state.loss_sum / state.loss_count
         if state.step % params.log_every == 0 or state.step == self.total:
-            values = {"loss": state.loss_sum / state.loss_count, "grad_norm": norm, "learning_rate": learning_rate}
             state.loss_sum, state.loss_count = 0.0, 0
-            self.log(values, state.step)
+            self.log({"loss": mean, "grad_norm": norm, "learning_rate": learning_rate}, state.step)
+        return mean
 
     def look(self, dev: Sequence[Encoded]) -> None:
         """Take the dev loss, and hold the weights where it is the best so far."""
@@ -200,8 +202,7 @@ def fit(
         if training.over(care.patience):
             break
         examples = [train[index] for index in chosen]
-        training.learn(examples)
-        meter.add(setup, examples, state.loss_sum / state.loss_count if state.loss_count else None)
+        meter.add(setup, examples, training.learn(examples))
         if state.step % setup.optimizer.log_every == 0:
             cost(meter.values(), state.step)
         if state.step % care.look_every == 0 or state.step == total:

@@ -35,6 +35,12 @@ def inner(model: Model) -> Model:
 
 def response_loss(model: Model, batch: Batch) -> torch.Tensor:
     """Summed cross entropy of the batch's response tokens, a scalar (nats)."""
+    logits, targets = response_logits(model, batch)
+    return functional.cross_entropy(logits.float(), targets, reduction="sum")
+
+
+def response_logits(model: Model, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits where the batch's response tokens are predicted, (response tokens, vocabulary), and those tokens."""
     if architecture(inner(model)) == "seq2seq":
         targets = batch.labels
         inputs: dict[str, Any] = {"decoder_input_ids": inner(model).prepare_decoder_input_ids_from_labels(targets)}
@@ -45,10 +51,8 @@ def response_loss(model: Model, batch: Batch) -> torch.Tensor:
     if batch.position_ids is not None:
         inputs |= {"position_ids": batch.position_ids, "lengths": batch.lengths}
     with _only_at(keep, inner(model).get_output_embeddings()):
-        logits = model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **inputs
-        ).logits  # (response tokens, vocabulary)
-    return functional.cross_entropy(logits.float(), targets[keep], reduction="sum")
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **inputs).logits
+    return logits, targets[keep]
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What a training's lines say that a person reads: speed, padding, memory, time left."""
 
-import math
 import resource
 import time
 from collections.abc import Sequence
@@ -19,19 +18,17 @@ class Meter:
         self.progress = Progress("finetune", total, "steps", begun=begun) if speaks else None
         self.started, self.begun, self.step = time.monotonic(), begun, begun
         self.tokens = self.own = self.cells = 0
-        self.loss = math.nan
 
-    def add(self, setup: Setup, examples: Sequence[Encoded], loss: float | None) -> None:
+    def add(self, setup: Setup, examples: Sequence[Encoded], loss: float) -> None:
         """Count one step; say how far it is, now and then."""
         self.step += 1
         self.tokens += sum(map(len, examples))
         self.cells += setup.cells(examples)  # of this process
         self.own += sum(len(one) for part, weight in setup.rounds(examples) if weight for one in part)
-        self.loss = self.loss if loss is None else loss
         if self.progress:
             values = self.values()
             self.progress.update(self.step, (
-                f"loss {self.loss:.3f}  {values['tokens_per_s']:.0f} tokens/s  padding {values['padding']:.0%}  "
+                f"loss {loss:.3f}  {values['tokens_per_s']:.0f} tokens/s  padding {values['padding']:.0%}  "
                 f"memory {values['memory_gb']:.1f} GB"
             ))  # fmt: skip
 

@@ -13,7 +13,8 @@ from tasks.model.attention import pack
 from tasks.model.batches import Batch, Kind, collate
 from tasks.model.distributed import World
 from tasks.model.encode import Encoded, Tokenizer, contract_of
-from tasks.model.encoded import Instructions, encode_split, forget_others
+from tasks.model.encoded import Instructions, encode_split, forget_others, lengths_of
+from tasks.model.footprint import compiled, keep_or_not, largest_part
 from tasks.model.load import Model, context_length, load_base, load_tokenizer
 from tasks.model.loss import ResponseLoss
 from tasks.model.precision import choose
@@ -37,7 +38,7 @@ class Prepared:
     setup: Setup
     """Of this process alone."""
     why: str
-    """Why it has this precision."""
+    """Why it has this precision, and what is done about memory."""
 
 
 def prepared(params: Finetune, examples: Path, base: Path, world: World) -> Prepared:
@@ -65,14 +66,24 @@ def prepared(params: Finetune, examples: Path, base: Path, world: World) -> Prep
     torch.manual_seed(params.seed)
     model = load_base(base, four_bit=params.method == "qlora").to(world.device)
     check_context(model, params)
-    sample = [train[index] for index in range(min(3, len(train)))]
+    known = model.get_input_embeddings().num_embeddings
+    sample = [_within(train[index], known) for index in range(min(3, len(train)))]
     packed = pack(model, sample, contract.pad_token_id)
     model = prepare(model, params.method, params.lora, precision).to(world.device).train()
+    tokens = largest_part(lengths_of(train), params.optimizer)
+    responses = min(tokens, params.optimizer.batch_size * max(params.max_new_tokens.values()))
+    kept = keep_or_not(params.gradient_checkpointing, model, tokens, responses, precision, world.device)
+    why += f"; {kept}" + ("; blocks compiled" if compiled(params.compile, model, world.device) else "")
     alone = World(0, 1, world.device)
     setup = Setup(
         ResponseLoss(model), kind, packed, contract.pad_token_id, params.seed, precision, alone, params.optimizer
     )
     return Prepared(tokenizer, contract, train, dev, model, setup, why)
+
+
+def _within(example: Encoded, known: int) -> Encoded:
+    """An example whose ids the model knows, to try it with; that there are others is for the X-ray to say."""
+    return Encoded(*([min(token, known - 1) for token in ids] for ids in (example.prompt, example.response)))
 
 
 def check_context(model: Model, params: Finetune) -> None:
@@ -85,12 +96,13 @@ def check_context(model: Model, params: Finetune) -> None:
         )
 
 
-def xray_of(ready: Prepared, rows: Sequence[Row]) -> XRay:
+def xray_of(ready: Prepared, rows: Sequence[Row], private: bool) -> XRay:
     """What the batches of this training hold.
 
     Args:
         ready: the training.
         rows: its train examples, as expand wrote them.
+        private: show no text of an example.
     """
     setup, model = ready.setup, ready.model
 
@@ -98,7 +110,7 @@ def xray_of(ready: Prepared, rows: Sequence[Row]) -> XRay:
         return collate(some, setup.pad, setup.kind, setup.packed)
 
     limits = Limits(context_length(model), model.get_input_embeddings().num_embeddings)
-    return xray(rows, ready.train, make_batch, ready.tokenizer, ready.contract, limits)
+    return xray(rows, ready.train, make_batch, ready.tokenizer, ready.contract, limits, private)
 
 
 def require_sound_start(ready: Prepared, rows: Sequence[Row], seen: XRay, low: float, high: float) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 from tasks.model.adapter import Lora, Method
 from tasks.model.distributed import Sharding
 from tasks.model.fit import Care
+from tasks.model.footprint import Switch
 from tasks.model.optimizer import Optimizer
 from tasks.params import Section
 
@@ -21,6 +22,8 @@ class Finetune(Section):
 
     method: Method
     """lora, full, or qlora (base weights of 4 bits; needs a CUDA GPU)."""
+    private: bool
+    """The X-ray shows no text of an example."""
     seed: int
     threads: int
     """CPU threads of each process; 0: all cores. Part of the result: another number changes the last bits."""
@@ -30,9 +33,9 @@ class Finetune(Section):
     """none: each process holds the model (DDP); full: a share of its weights (FSDP)."""
     precision: Literal["auto", "fp32", "bf16"]
     """auto: the faster one, measured."""
-    gradient_checkpointing: Literal["auto", "on", "off"]
+    gradient_checkpointing: Switch
     """Compute activations again instead of keeping them: less memory, a fifth slower. auto: where they do not fit."""
-    compile: Literal["auto", "on", "off"]
+    compile: Switch
     """torch.compile of the layers; auto: on a GPU."""
     max_prompt_tokens: int
     """The prompt contract holds it."""

@@ -55,11 +55,6 @@ def difference_rows(results: Mapping[str, Mapping[str, Row]]) -> list[Row]:
     ]
 
 
-def learning_rows(log: Sequence[Row], key: str) -> list[Row]:
-    """The steps that logged `key` (loss or dev_loss); `dvc plots` wants a field in every row of its file."""
-    return [{"step": row["step"], key: row[key]} for row in log if row.get(key) is not None]
-
-
 def learning_curve(log: Sequence[Row]) -> Row | None:
     """Drawing of training and dev loss over steps; None where no loss was logged.
 
@@ -67,7 +62,7 @@ def learning_curve(log: Sequence[Row]) -> Row | None:
         {x_ticks, y_ticks: [(position, label)], lines: [{name, points: "x,y x,y", dots: [(x, y)], last}]}.
     """
     series = {
-        name: [(float(row["step"]), float(row[key])) for row in learning_rows(log, key)]
+        name: [(float(row["step"]), float(row[key])) for row in log if row.get(key) is not None]
         for name, key in (("training", "loss"), ("dev", "dev_loss"))
     }
     drawn = {name: _thinned(points) for name, points in series.items() if points}

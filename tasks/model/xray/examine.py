@@ -40,6 +40,8 @@ class XRay:
     families: dict[str, Counts]
     findings: tuple[Finding, ...]
     """What is wrong, in the order of CHECKS; empty when all is well."""
+    private: bool
+    """Whether text and messages keep silent about what the examples say."""
 
 
 def xray(
@@ -49,6 +51,7 @@ def xray(
     tokenizer: Tokenizer,
     contract: Contract,
     limits: Limits,
+    private: bool = False,
 ) -> XRay:
     """Examine every example, and draw one of each family and template token by token.
 
@@ -59,6 +62,7 @@ def xray(
         tokenizer: of the base model.
         contract: how prompts and answers are written.
         limits: what the model can take.
+        private: show no text of an example.
 
     Raises:
         TrainingError: there is no example, or not one for each row. What is wrong with examples is not raised here
@@ -76,8 +80,8 @@ def xray(
         _examine([rows[place] for place in some], look(make_batch(chosen), chosen, contract.architecture), judge, tally)
     findings = tuple(tally.findings[check] for check in CHECKS if check in tally.findings)
     families = {key[0]: counts for key, counts in tally.counts.items() if len(key) == 1}
-    text = sheet(tally, findings, len(rows), judge)
-    return XRay(text, len(rows), tally.counts[()], families, findings)
+    text = sheet(tally, findings, len(rows), judge, private)
+    return XRay(text, len(rows), tally.counts[()], families, findings, private)
 
 
 def require_sound(seen: XRay) -> None:
@@ -89,10 +93,17 @@ def require_sound(seen: XRay) -> None:
     if not seen.findings:
         return
     first = seen.findings[0]
-    others = "".join(f"; {finding.count} another ({finding.fault.detail})" for finding in seen.findings[1:])
+    details = [
+        "what fails is: it " + CHECKS[finding.fault.check].holds if seen.private else finding.fault.detail
+        for finding in seen.findings
+    ]  # a detail may quote the example
+    others = "".join(
+        f"; {finding.count} another ({detail})"
+        for finding, detail in list(zip(seen.findings, details, strict=True))[1:]
+    )
     raise TrainingError(
         f"example {first.row['id']} (family {first.row['family']}, template {first.row['template']}): "
-        f"{first.fault.detail}; {first.count} of {seen.examples} examples have this fault{others}. "
+        f"{details[0]}; {first.count} of {seen.examples} examples have this fault{others}. "
         f"{CHECKS[first.fault.check].cure}"
     )
 

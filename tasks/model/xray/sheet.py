@@ -26,7 +26,7 @@ A sound answer begins with « right behind the prompt's last token and closes wi
 """
 
 
-def sheet(tally: Tally, findings: Sequence[Finding], examples: int, judge: Judge) -> str:
+def sheet(tally: Tally, findings: Sequence[Finding], examples: int, judge: Judge, private: bool) -> str:
     """The whole text.
 
     Args:
@@ -34,9 +34,12 @@ def sheet(tally: Tally, findings: Sequence[Finding], examples: int, judge: Judge
         findings: what is wrong; their first examples are shown as well.
         examples: how many were looked at.
         judge: whose tokenizer is asked for words.
+        private: leave the examples out.
     """
     spelling = Spelling(judge.tokenizer, judge.control | {judge.tokenizer.unk_token_id})
     blocks = [HOW_TO_READ, _summary(tally), _checks(findings, examples, tally)]
+    if private:
+        return "\n\n".join([*blocks, "Examples are not shown (finetune.private)."]) + "\n"
     for finding in findings:
         if finding.seen:
             said = [f"FAULT   {finding.fault.detail}", f"To do   {CHECKS[finding.fault.check].cure}"]
