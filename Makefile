@@ -27,8 +27,8 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 demo: env ## the default, from raw data to a reviewed model, through Airflow
 	luthier demo
 
-test: env ## every test that needs no outside service
-	python -m pytest
+test: env ## every test that needs no outside service, but for the longest
+	python -m pytest -m "not long"
 
 faults: env ## deliver every fault to real trainings of toy models, and print what came of it
 	python -m tests.faults.board

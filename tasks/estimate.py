@@ -104,7 +104,8 @@ def checked_against_what_it_took(key: str) -> Row | None:
     if not RECORD.is_file() or (last := read_json(RECORD))["key"] != key:
         return None
     rows = read_rows(COSTS) if COSTS.is_file() else []
-    mine = [row for row in rows if row["step"] == "finetune" and row["started"] > last["at"]]
+    # By their ends: a process's start is told by another clock, to a second.
+    mine = [row for row in rows if row["step"] == "finetune" and row["started"] + row["seconds"] > last["at"]]
     ends = [place for place, row in enumerate(mine) if row["exit"] == 0]
     if not ends:
         kept: Row | None = last["checked"]

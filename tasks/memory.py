@@ -1,6 +1,10 @@
-"""How this process asks the kernel for memory: once, and keeps it."""
+"""This process's memory: how it asks the kernel for it, once, and keeps it; and the most that it held."""
 
 import ctypes
+import resource
+from pathlib import Path
+
+STATUS, PEAK = Path("/proc/self/status"), "VmHWM:"  # man 5 proc
 
 
 def keep_memory() -> None:
@@ -15,3 +19,11 @@ def keep_memory() -> None:
         return
     for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 64 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
         mallopt(option, value)
+
+
+def peak_bytes() -> int:
+    """The most that this process had resident. Not `ru_maxrss`: a process inherits that of the one that started it."""
+    if not STATUS.is_file():  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (size,) = (row.split()[1] for row in STATUS.read_text().splitlines() if row.startswith(PEAK))
+    return int(size) * 1024

@@ -10,7 +10,6 @@ with 130 (Ctrl-C) or 75 (SIGTERM, "try again"), never with 0; one that finds ano
 import errno
 import functools
 import json
-import resource
 import signal
 import sys
 import time
@@ -24,6 +23,7 @@ import typer
 
 from tasks.data.files import free_bytes
 from tasks.errors import BusyError, LuthierError
+from tasks.memory import peak_bytes
 
 COSTS = Path(".luthier/steps.jsonl")  # outside DVC: a cost is of one run, not of a result
 EX_TEMPFAIL = 75
@@ -131,7 +131,7 @@ def _record_cost(name: str, status: int) -> None:
         "step": name,
         "started": started,
         "seconds": round(time.time() - started, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": peak_bytes() // 1024**2,
         "exit": status,
     }
     COSTS.parent.mkdir(exist_ok=True)

@@ -254,6 +254,7 @@ def goes_on(training: Training, expected: dict[tuple[int, str], float]) -> None:
     assert_same(losses(read_rows(training.folder / "finished/training.jsonl")), expected, within=1e-3)
 
 
+@pytest.mark.long
 def test_killed_by_two_processes_it_goes_on_with_one_and_all_end_together(project: Path) -> None:
     training = Training(project, epochs=20)
     training.write(2)
@@ -275,7 +276,7 @@ ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu",
 ACCELERATE += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["packed-lora", "padded-full-in-parts"])
 def test_it_is_killed_and_goes_on_by_other_numbers_of_processes_and_shardings(project: Path, case: str) -> None:
     training = Training(project, case)
@@ -287,7 +288,7 @@ def test_it_is_killed_and_goes_on_by_other_numbers_of_processes_and_shardings(pr
     goes_on(training, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "front", [[*TORCHRUN, "--standalone", "--nproc-per-node", "2"], ACCELERATE], ids=["torchrun", "accelerate"]
 )
@@ -304,7 +305,7 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rendezvous", ["static", "c10d"])
 def test_two_machines_train_the_same(project: Path, rendezvous: str) -> None:
     training = Training(project, epochs=2)
@@ -318,7 +319,7 @@ def test_two_machines_train_the_same(project: Path, rendezvous: str) -> None:
     assert_same(losses(read_rows(project / "nodes/training.jsonl")), expected)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_plain_environment_is_enough_and_a_machine_of_its_own_checkout_is_refused(
     project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -335,7 +336,7 @@ def test_the_plain_environment_is_enough_and_a_machine_of_its_own_checkout_is_re
     assert "do not have the same training folder" in sentences[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sigterm_to_the_launcher_or_to_one_process_ends_all_with_75_behind_a_checkpoint(project: Path) -> None:
     training = Training(project)
     training.write(2)
@@ -349,7 +350,7 @@ def test_sigterm_to_the_launcher_or_to_one_process_ends_all_with_75_behind_a_che
         assert not psutil.wait_procs(workers, 0)[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_when_the_launcher_is_killed_no_process_stays(project: Path) -> None:
     training = Training(project)
     training.write(2)
@@ -362,7 +363,7 @@ def test_when_the_launcher_is_killed_no_process_stays(project: Path) -> None:
         assert not (project / "broken/training.jsonl").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_error_is_one_sentence_and_exit_1_wherever_it_happens(project: Path) -> None:
     training = Training(project)
     training.write(2, initial_loss={"low": 0.05, "high": 0.1})  # process 0 alone looks

@@ -77,7 +77,7 @@ def test_activations_computed_again_give_the_same_gradients(kind: Kind, method: 
             assert float((right[name] - gradient).abs().max()) <= 1e-5 * float(gradient.abs().max())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["causal", "seq2seq"])
 def test_compiled_blocks_give_the_same_gradients(kind: Kind) -> None:
     plain, packed = ready(kind, "full")
@@ -223,6 +223,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_an_estimate_is_near_what_the_training_takes(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     estimate.estimate(as_json=False)
     assert "verdict" in (shown := capsys.readouterr().out) and "fits" in shown

@@ -56,7 +56,7 @@ def dvc(*arguments: str) -> str:
 
 
 @pytest.mark.service
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_seeds_are_two_experiments_and_two_runs_with_other_weights(checkout: Path) -> None:
     from mlflow import MlflowClient  # noqa: PLC0415
 

@@ -1,11 +1,11 @@
 """What a training's lines say that a person reads: speed, padding, memory, time left."""
 
-import resource
 import time
 from collections.abc import Sequence
 
 import torch
 
+from tasks.memory import peak_bytes
 from tasks.model.encode import Encoded
 from tasks.model.setup import Setup
 from tasks.progress import Progress
@@ -39,11 +39,9 @@ class Meter:
 
     def values(self) -> dict[str, float]:
         """Real tokens a second, share of what was computed that is padding, peak memory in GB."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # KB on Linux
-        if torch.cuda.is_available():
-            peak = torch.cuda.max_memory_allocated() / 1e9
+        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_bytes()
         return {
             "tokens_per_s": self.tokens / (time.monotonic() - self.started),
             "padding": 1 - self.own / self.cells,
-            "memory_gb": peak,
+            "memory_gb": peak / 1e9,
         }

@@ -6,7 +6,9 @@ from pathlib import Path
 import psutil
 import torch
 
-STATUS, PEAK, RESET = Path("/proc/self/status"), "VmHWM:", Path("/proc/self/clear_refs")  # man 5 proc
+from tasks import memory
+
+RESET = Path("/proc/self/clear_refs")  # man 5 proc
 
 
 def reset_peak(where: torch.device) -> int:
@@ -20,8 +22,5 @@ def reset_peak(where: torch.device) -> int:
 
 
 def peak_bytes(where: torch.device) -> int:
-    """The most that was held since. Not `ru_maxrss`: a process inherits that of the one that started it."""
-    if where.type == "cuda":
-        return torch.cuda.max_memory_allocated(where)
-    (size,) = (row.split()[1] for row in STATUS.read_text().splitlines() if row.startswith(PEAK))
-    return int(size) * 1024
+    """The most that was held since."""
+    return torch.cuda.max_memory_allocated(where) if where.type == "cuda" else memory.peak_bytes()
