@@ -8,7 +8,6 @@ stand in the record are text to the model; they are printed as <\|im_start|>, so
 import json
 import math
 import re
-import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tasks.errors import DataError, ParamsError
 from tasks.model.shown import PlainForm, Shown, TrainedForm
 from tasks.params import Section, load
 from tasks.prompts.declared import Expand, Mix, check, require_columns
+from tasks.prompts.harmless import harmless
 from tasks.prompts.templates import CONTROL_TOKEN, Family, Template, load_family, render
 
 VALID, QUARANTINE, BASE = Path("data/valid"), Path("data/quarantine"), Path("models/base")
@@ -141,25 +141,20 @@ def coloured(shown: Shown, control: re.Pattern[str], marked: bool) -> Text:
     text = Text()
     for piece in shown.prompt:
         text.append(
-            piece.text if piece.control else harmless(piece.text, control), CONTROL if piece.control else PROMPT
+            piece.text if piece.control else shown_text(piece.text, control), CONTROL if piece.control else PROMPT
         )
     text.append("«" if marked else "")
     for piece in shown.answer:
-        text.append(piece.text if piece.control else harmless(piece.text, control), LOSS)
+        text.append(piece.text if piece.control else shown_text(piece.text, control), LOSS)
     text.append("»" if marked else "")
     if shown.tokens is not None:
         text.append(f"\n({shown.tokens[0]:,} tokens of prompt, {shown.tokens[1]:,} that carry loss)")
     return text
 
 
-def harmless(text: str, control: re.Pattern[str]) -> str:
+def shown_text(text: str, control: re.Pattern[str]) -> str:
     """Text that neither passes for a control token nor moves a terminal's cursor."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in {"Cc", "Cf", "Cs"} and character not in "\n\t\u200c\u200d"
-        else character
-        for character in control.sub(lambda token: f"{token[0][0]}\\{token[0][1:]}", text)
-    )
+    return harmless(control.sub(lambda token: f"{token[0][0]}\\{token[0][1:]}", text))
 
 
 def control_pattern(special: tuple[str, ...]) -> re.Pattern[str]:

@@ -3,9 +3,10 @@
     trial = tried(params, examples, base)
 
 The model is prepared as for the training. Two parts of different size are trained on at a learning rate of 0, each
-three times: the first one warms up, and the faster of the others counts. Time and memory are lines through the two: both
-grow with the tokens of a part, whatever the architecture. Of attention's square, short next to the rest at the lengths
-of instructions, such a line sees only what lies between the two. Nothing is written but token ids, kept by content.
+three times: the first one warms up, and the faster of the others counts. Time and memory are lines through the two:
+both grow with the tokens of a part, whatever the architecture. Of attention's square, short next to the rest at the
+lengths of instructions, such a line sees only what lies between the two. Nothing is written but token ids, kept by
+content.
 """
 
 import time

@@ -1,10 +1,10 @@
 """Token ids spelt for people: control tokens in ⟦ ⟧, white space that can be seen, nothing that moves a terminal."""
 
-import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 
 from tasks.model.encode import Tokenizer
+from tasks.prompts.harmless import harmless
 
 SPACE = "\u2581"  # how SentencePiece writes a space in its vocabulary
 
@@ -42,16 +42,6 @@ class Spelling:
 
     def _decoded(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-
-def harmless(text: str) -> str:
-    """Text without characters that are not seen; line ends and tabs stay."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and character not in "\n\t\u200c\u200d"
-        else character
-        for character in text
-    )
 
 
 def visible(text: str) -> str:
