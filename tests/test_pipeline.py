@@ -87,7 +87,7 @@ def test_another_wording_renders_again_but_does_not_validate_again(finished: Pat
         ("tasks/report/style.css", r"\Z", "\n", {"validate", "evaluate"}),
         ("tasks/data/bias/lexicons/gender.yaml", r"\Z", "\n", {"validate"}),
         ("data/accepted.json", r"\Z", "\n", {"validate"}),
-        ("params.yaml", r"private: false", "private: true", {"validate"}),
+        ("params.yaml", r"private: &private false", "private: &private true", {"validate", "finetune"}),
         ("params.yaml", r"replay_share: \S+", "replay_share: 0.1", {"expand"}),
         ("tasks/tracking/registry.py", r"\A", "# a comment\n", set()),
     ],

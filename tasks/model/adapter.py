@@ -1,5 +1,6 @@
 """Which weights are trained, and how they are written: an adapter's (LoRA, arXiv 2106.09685), or all."""
 
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +40,9 @@ def prepare(model: Model, method: Method, lora: Lora, precision: Precision) -> M
     config = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear", task_type=task
     )
-    adapted = peft.get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an old name
+        adapted = peft.get_peft_model(model, config)
     if precision == "bf16" and method == "lora":
         for module in adapted.modules():
             if type(module) is torch.nn.Linear and not module.weight.requires_grad:
