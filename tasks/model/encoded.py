@@ -86,7 +86,10 @@ def encode_examples(rows: Iterable[Row], tokenizer: Tokenizer, contract: Contrac
 
     def encoded() -> Iterator[dict[str, Any]]:
         for row in rows:
-            example = encode_example(tokenizer, row["input"], row["target"], contract)
+            try:
+                example = encode_example(tokenizer, row["input"], row["target"], contract)
+            except TrainingError as error:
+                raise TrainingError(f"example {row['id']}: {error}") from None
             _check(row, example, contract)
             yield asdict(example)
 
