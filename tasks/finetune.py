@@ -11,7 +11,9 @@ torchrun and its like in front of it.
         reports/xray.txt reports/curves
 """
 
+import math
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from tasks.model.checkpoints import Checkpoints, require_space
 from tasks.model.distributed import World
 from tasks.model.fence import end_with_parent, sole_writer
 from tasks.model.fit import fit
+from tasks.model.footprint import disk_bytes
 from tasks.model.launch import launch
 from tasks.model.load import Model, device, load_base, use_threads
 from tasks.model.loss import ResponseLoss
@@ -63,21 +66,31 @@ def digests_of(examples: Path, base: Path) -> dict[str, str]:
     return {"examples_sha256": digest(files), "base_weights_sha256": weights}
 
 
+DRAW_S = 5.0  # between two drawings of the curves, which are written whole
+
+
 class Told:
     """Where a training's values go: the training log, the curves, MLflow."""
 
     def __init__(self, curves: Path, run: Run | None) -> None:
         self.curves, self.run = curves, run
         self.rows: list[Row] = []
+        self.drawn = -math.inf
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Values that depend on nothing but the training."""
         self.rows.append({"step": step, **values})
         if self.run:
             self.run.log(values, step)
-            for name, key in (("training", "loss"), ("dev", "dev_loss")):
-                points = [{"step": row["step"], key: row[key]} for row in self.rows if key in row]
-                write_json(self.curves / f"{name}.json", points)
+            if time.monotonic() - self.drawn > DRAW_S:
+                self.draw()
+
+    def draw(self) -> None:
+        """Write the curves, whole."""
+        self.drawn = time.monotonic()
+        for name, key in (("training", "loss"), ("dev", "dev_loss")):
+            points = [{"step": row["step"], key: row[key]} for row in self.rows if key in row]
+            write_json(self.curves / f"{name}.json", points)
 
     def cost(self, values: dict[str, float], step: int) -> None:
         """Values that depend on the machine: for MLflow alone."""
@@ -110,8 +123,8 @@ def look_through(params: Finetune, ready: Prepared, rows: list[Row], sheet: Path
 
 def require_room(folder: Path, ready: Prepared, keep: int) -> None:
     """Refuse to begin where the checkpoints and the model will not fit on the disk."""
-    size = sum(parameter.numel() * 4 for parameter in trained(ready.setup.model).values())
-    require_space(folder, (keep + 2) * 4 * size + size)  # weights, two moments, best weights; then the model
+    count = sum(parameter.numel() for parameter in trained(ready.setup.model).values())
+    require_space(folder, disk_bytes(count, keep))
 
 
 def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world: World) -> None:
@@ -139,6 +152,7 @@ def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world:
             with staged(outputs.tuned) as partial:
                 save(model, ready.tokenizer, ready.contract, partial)
             write_rows(outputs.training_log, told.rows)
+            told.draw()
             run = {"run_id": run_.run_id, "tracking_uri": tracking.uri(), "precision": setup.precision, **result}
             write_json(outputs.training_run, run)
     if world.first:

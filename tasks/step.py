@@ -42,11 +42,11 @@ def _on_sigterm(_signal: int, _frame: FrameType | None) -> None:
 
 
 class Asking:
-    """SIGTERM or Ctrl-C that waits for a good moment; a second one does not wait."""
+    """SIGTERM or Ctrl-C that waits for a good moment, once it was asked for; a second one does not wait."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.patient = True
+        self.patient = False
 
     def asked(self, next_s: float) -> bool:
         """Whether one came.

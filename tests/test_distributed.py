@@ -31,7 +31,7 @@ from tasks.model.launch import launch
 from tasks.model.load import load_tuned, use_threads
 from tasks.model.settings import Finetune
 from tests import toys
-from tests.test_finetune import PARAMS
+from tests.toys import PARAMS
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = ("tuned", "training.jsonl", "training_run.json", "xray.txt", "curves")

@@ -28,7 +28,7 @@ from tasks.model.loss import response_loss
 from tasks.model.settings import Finetune
 from tasks.model.trial import Trial, line
 from tests import toys
-from tests.test_finetune import PARAMS
+from tests.toys import PARAMS
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")

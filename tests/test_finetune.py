@@ -12,18 +12,7 @@ from tasks.errors import ParamsError, TrackingError, TrainingError
 from tasks.model.load import architecture, load_tuned
 from tasks.prompts import contract as prompt_contract
 from tests import toys
-
-PARAMS: dict[str, Any] = {
-    "private": False, "method": "lora", "seed": 3, "threads": 1, "processes": 1, "sharding": "none", "precision": "fp32",
-    "gradient_checkpointing": "never", "compile": "never", "max_prompt_tokens": 400, "long_prompts": "refuse",
-    "max_new_tokens": {"summarise": 80}, "initial_loss": {"low": 0.05, "high": 30.0},
-    "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
-    "optimizer": {
-        "epochs": 1, "batch_size": 4, "max_tokens_at_once": 4096, "learning_rate": 1e-2, "schedule": "linear",
-        "warmup": 0.1, "weight_decay": 0.0, "max_grad_norm": 1.0, "stop_grad_norm": 1000.0, "log_every": 2,
-    },
-    "care": {"look_every": 2, "patience": None, "save_every": 2, "keep": 2},
-}  # fmt: skip
+from tests.toys import PARAMS
 
 
 @pytest.fixture

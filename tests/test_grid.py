@@ -11,7 +11,7 @@ import yaml
 
 from tasks.data.files import write_rows
 from tests import toys
-from tests.test_finetune import PARAMS
+from tests.toys import PARAMS
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGE = {

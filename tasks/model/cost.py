@@ -1,16 +1,14 @@
 """What a training will take in all, from what was tried of it, and whether there is that much."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.model.footprint import ROOM
+from tasks.data.files import free_bytes
+from tasks.model.footprint import COPIES, FLOAT, ROOM, disk_bytes
 from tasks.model.settings import Finetune
 from tasks.model.trial import Trial
 
 MLFLOW_S, MLFLOW_BYTES = 8.0, 150_000_000  # what it takes to import and to open its store
-COPIES = 4  # of the trained weights in a checkpoint: they, two moments, the best ones
-FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def judged(params: Finetune, trial: Trial, bytes_a_second: float) -> Estimate:
     seconds = fixed + trial.train_s + looks * trial.look_s + saves * COPIES * size / bytes_a_second
     most = max(trial.activation_bytes + trial.logit_bytes, trial.dev_bytes, 0 if on_gpu else COPIES * size)
     more = trial.update_bytes + most + (0 if on_gpu else MLFLOW_BYTES)
-    disk, free = (params.care.keep + 2) * COPIES * size + size, shutil.disk_usage(Path.cwd()).free
+    disk, free = disk_bytes(trial.trained, params.care.keep), free_bytes(Path.cwd())
     fits, verdict = verdict_of(params, trial, more, most, disk, free)
     return Estimate(
         seconds, trial.held_bytes + more, trial.held_bytes + trial.free_bytes, disk, free, fits, verdict, trial

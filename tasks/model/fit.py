@@ -1,28 +1,27 @@
 """The training loop: from any step on, to the same weights.
 
-    done = fit(setup, train, dev, looking, checkpoints, stop, log, cost)
+    done = fit(setup, train, dev, care, checkpoints, stop, log, cost)
 
 What a step does depends on its number and on the checkpoint alone: the order of examples on seed and epoch, dropout on
 seed, step and process, the learning rate on the step. Golden losses: tests/test_fit.py.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
 
-from tasks.model.batches import order
+from tasks.data.files import Row
 from tasks.model.encode import Encoded
 from tasks.model.encoded import lengths_of
 from tasks.model.meter import Meter
-from tasks.model.optimizer import Optimizer, adamw, moments_of, put_moments, put_weights, rate, weights_of
-from tasks.model.setup import Setup, mean_loss, update
+from tasks.model.optimizer import adamw, moments_of, put_moments, put_weights, rate, weights_of
+from tasks.model.setup import Setup, batches, mean_loss, steps_of, update
 from tasks.params import Section
 
 Log = Callable[[dict[str, float], int], None]
-Row = dict[str, Any]
 
 
 class Care(Section):
@@ -82,21 +81,6 @@ class State:
             self.dev_best, self.best_step = dev_loss, self.step
         self.unimproved = 0 if better else self.unimproved + 1
         return better
-
-
-def steps_of(params: Optimizer, count: int) -> int:
-    """How many steps `count` examples make."""
-    return params.epochs * math.ceil(count / params.batch_size)
-
-
-def batches(setup: Setup, lengths: Sequence[int], after: int) -> Iterator[tuple[int, list[int]]]:
-    """Each step behind `after`, with the indices of its examples."""
-    step = 0
-    for number in range(setup.optimizer.epochs):
-        for chosen in order(lengths, setup.optimizer.batch_size, setup.seed + number, grouped=not setup.packed):
-            step += 1
-            if step > after:
-                yield step, chosen
 
 
 class Training:
@@ -206,6 +190,8 @@ def fit(
         if state.step % setup.optimizer.log_every == 0:
             cost(meter.values(), state.step)
         if state.step % care.look_every == 0 or state.step == total:
+            if setup.world.any(stop.asked(math.inf)):  # looking takes long, and before it no checkpoint may be kept
+                stop.leave()
             training.look(dev)
         asked = setup.world.any(stop.asked(meter.seconds_a_step))
         if asked or state.step % care.save_every == 0 or training.over(care.patience):

@@ -24,6 +24,8 @@ from tasks.model.optimizer import Optimizer, trained
 from tasks.model.precision import Precision
 
 Switch = Literal["auto", "always", "never"]  # not on and off: YAML reads them as true and false
+FLOAT = 4  # bytes
+COPIES = 4  # of the trained weights in a checkpoint, as in memory: they, two moments, the best ones
 KEPT = 1.2  # numbers kept for a token, over the inputs and outputs of the linear layers
 LOGITS = 3  # logits, their logarithms, their gradient: at once, in fp32
 ROOM = 0.9  # share of memory that may be planned with
@@ -95,7 +97,18 @@ def logit_bytes(model: Model) -> int:
 
 def update_bytes(model: torch.nn.Module) -> int:
     """Gradients, AdamW's two moments, and the best weights."""
-    return sum(4 * 4 * parameter.numel() for parameter in trained(model).values())
+    return sum(COPIES * FLOAT * parameter.numel() for parameter in trained(model).values())
+
+
+def disk_bytes(count: int, keep: int) -> int:
+    """What checkpoints and model take of the disk: weights, two moments and the best weights each; then the model.
+
+    Args:
+        count: trained parameters.
+        keep: checkpoints that stay; one is being saved beside them, and one may be set aside.
+    """
+    size = FLOAT * count
+    return (keep + 2) * COPIES * size + size
 
 
 def keep_or_not(

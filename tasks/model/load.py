@@ -9,6 +9,7 @@ import peft
 import torch
 import transformers
 
+from tasks.data.files import read_json
 from tasks.errors import ParamsError, SourceError
 from tasks.memory import keep_memory
 from tasks.model.encode import Tokenizer
@@ -93,6 +94,11 @@ def load_tuned(base: Path, tuned: Path) -> Model:
     if not (tuned / "adapter_config.json").is_file():
         return load_base(tuned)
     return peft.PeftModel.from_pretrained(load_base(base), tuned).merge_and_unload(safe_merge=True).eval()
+
+
+def architecture_in(folder: Path) -> Literal["causal", "seq2seq"]:
+    """The architecture of the model in `folder`, without loading it."""
+    return "seq2seq" if read_json(folder / "config.json").get("is_encoder_decoder") else "causal"
 
 
 def architecture(model: Model) -> Literal["causal", "seq2seq"]:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
-from tasks.data.files import Row, read_json
+from tasks.data.files import Row
 from tasks.errors import ParamsError
 from tasks.model.adapter import prepare
 from tasks.model.attention import pack
-from tasks.model.batches import Batch, Kind, collate
+from tasks.model.batches import Batch, collate
 from tasks.model.distributed import World
 from tasks.model.encode import Encoded, Tokenizer, contract_of
 from tasks.model.encoded import Instructions, encode_split, forget_others, lengths_of
 from tasks.model.footprint import compiled, keep_or_not, largest_part
-from tasks.model.load import Model, context_length, load_base, load_tokenizer
+from tasks.model.load import Model, architecture_in, context_length, load_base, load_tokenizer
 from tasks.model.loss import ResponseLoss
 from tasks.model.precision import choose
 from tasks.model.settings import Finetune
@@ -55,7 +55,7 @@ def prepared(params: Finetune, examples: Path, base: Path, world: World) -> Prep
         ParamsError: lengths or method do not fit the model or the machine.
     """
     tokenizer = load_tokenizer(base)
-    kind: Kind = "seq2seq" if read_json(base / "config.json").get("is_encoder_decoder") else "causal"
+    kind = architecture_in(base)
     contract = contract_of(tokenizer, kind, params.max_prompt_tokens, params.max_new_tokens, params.long_prompts)
     files = [examples / f"{split}.jsonl" for split in ("train", "dev")]
     train, dev = world.in_turn(lambda: [encode_split(file, base, tokenizer, contract) for file in files])

@@ -1,11 +1,12 @@
-"""One step of training: what is trained and how, its loss over parts and processes, one update of the weights."""
+"""What is trained and how: its steps, a loss over parts and processes, one update of the weights."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from tasks.model.batches import Kind, cells, collate
+from tasks.model.batches import Kind, cells, collate, order
 from tasks.model.distributed import World, unsynced
 from tasks.model.encode import Encoded
 from tasks.model.optimizer import Optimizer, refuse_unsound, refuse_unsound_weights, trained
@@ -45,6 +46,21 @@ class Setup:
                         yield self.model(batch) * (weight * scale)
                 else:
                     yield self.model(batch) * (weight * scale)
+
+
+def steps_of(params: Optimizer, count: int) -> int:
+    """How many steps `count` examples make."""
+    return params.epochs * math.ceil(count / params.batch_size)
+
+
+def batches(setup: Setup, lengths: Sequence[int], after: int) -> Iterator[tuple[int, list[int]]]:
+    """Each step behind `after`, with the indices of its examples."""
+    step = 0
+    for number in range(setup.optimizer.epochs):
+        for chosen in order(lengths, setup.optimizer.batch_size, setup.seed + number, grouped=not setup.packed):
+            step += 1
+            if step > after:
+                yield step, chosen
 
 
 def mean_loss(setup: Setup, examples: Sequence[Encoded]) -> float:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from tasks.data.files import read_json
-
 END = "<end>"
 
 
@@ -53,8 +51,7 @@ class TrainedForm:
         from tasks.model import encode, load  # noqa: PLC0415
 
         self.tokenizer = load.load_tokenizer(base)
-        seq2seq = read_json(base / "config.json").get("is_encoder_decoder", False)
-        self.contract = encode.contract_of(self.tokenizer, "seq2seq" if seq2seq else "causal", sys.maxsize, {})
+        self.contract = encode.contract_of(self.tokenizer, load.architecture_in(base), sys.maxsize, {})
         added = {number: token.content for number, token in self.tokenizer.added_tokens_decoder.items()}
         self.added = {number: token for number, token in added.items() if not token.isspace()}
         self.control = tuple(self.added.values())

@@ -23,14 +23,13 @@ from tasks.model.batches import cells
 from tasks.model.distributed import World, blocks
 from tasks.model.encode import Encoded
 from tasks.model.encoded import lengths_of
-from tasks.model.fit import batches, steps_of
 from tasks.model.footprint import activation_bytes, free_bytes, logit_bytes, update_bytes
 from tasks.model.load import Model, device, use_threads
 from tasks.model.optimizer import adamw, trained
 from tasks.model.peak import peak_bytes, reset_peak
 from tasks.model.prepared import prepared, xray_of
 from tasks.model.settings import Finetune
-from tasks.model.setup import Setup, mean_loss, update
+from tasks.model.setup import Setup, batches, mean_loss, steps_of, update
 
 LOOKED_AT = 2000  # steps whose parts are counted: a random sample, where there are more
 IN_UPDATE = 3 / 4  # of what an update takes, what is there in the second one: all but the best weights

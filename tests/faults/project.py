@@ -10,27 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tasks.data.files import read_json, read_rows, sha256_of, write_rows
 from tests import toys
 from tests.faults.strike import Strike
-from tests.faults.warm import ROOT, Ended, Warm
+from tests.faults.warm import Ended, Warm
 
 KINDS = ("causal", "seq2seq")
 METHODS = ("lora", "full")
 LAST = 10  # steps: 2 epochs of 20 examples in batches of 4; saves after 3, 6, 9 and 10
-PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())["finetune"] | {
-    "private": False, "seed": 3, "threads": 1, "processes": 1, "sharding": "none", "precision": "fp32",
-    "gradient_checkpointing": "never", "compile": "never", "max_prompt_tokens": 400, "long_prompts": "refuse",
-    "max_new_tokens": {"summarise": 80}, "initial_loss": {"low": 0.05, "high": 30.0},
-    "lora": {"rank": 4, "alpha": 8, "dropout": 0.1},
-    "optimizer": {
-        "epochs": 2, "batch_size": 4, "max_tokens_at_once": 400, "learning_rate": 1e-2, "schedule": "linear",
-        "warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "stop_grad_norm": 1000.0, "log_every": 2,
-    },
-    "care": {"look_every": 2, "patience": None, "save_every": 3, "keep": 2},
-}  # fmt: skip
+PARAMS: dict[str, Any] = toys.PARAMS | {
+    "lora": toys.PARAMS["lora"] | {"dropout": 0.1},
+    "optimizer": toys.PARAMS["optimizer"] | {"epochs": 2, "max_tokens_at_once": 400, "weight_decay": 0.01},
+    "care": toys.PARAMS["care"] | {"save_every": 3},
+}
 
 
 @dataclass(frozen=True)
