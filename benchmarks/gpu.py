@@ -26,9 +26,9 @@ from benchmarks.train_sides import WARM_UP, Run, train
 from tasks.model.adapter import Method, prepare
 from tasks.model.attention import pack
 from tasks.model.batches import Kind, order
+from tasks.model.compiled import compile_blocks
 from tasks.model.distributed import World
 from tasks.model.encode import Encoded
-from tasks.model.footprint import compiled
 from tasks.model.loss import ResponseLoss
 from tasks.model.settings import Finetune
 from tasks.model.setup import Setup
@@ -129,9 +129,9 @@ def by_luthier(case: Case) -> tuple[Run, float]:
     batches = [examples[at : at + size] for at in range(0, len(examples), size)]
     packed = pack(model, batches[0][:3], 0)
     model = prepare(model, case.method, case.params.lora, "bf16").train()
-    compiled(case.params.compile, model, case.device)
     alone = World(0, 1, case.device)
     setup = Setup(ResponseLoss(model), case.kind, packed, 0, case.params.seed, "bf16", alone, case.params.optimizer)
+    compile_blocks(case.params.compile, setup, batches[0][:3], float("inf"))
     run = with_peak(train(setup, batches))
     flops = needed(model, examples) / sum(run.tokens) if case.kind == "causal" else 0.0
     return run, flops

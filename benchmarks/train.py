@@ -7,7 +7,8 @@ Causal: the default's base model with adapters, as `finetune` trains it, against
 loss on the same token ids, in the same order, fp32, without gradient checkpointing and bf16, which its defaults have
 on. Padded, with padding-free batches, packed (its own batches), and grouped by length (its own order; told, no target).
 TRL says that batches without padding need flash attention, or examples may see each other; where its loss is compared,
-they do not here. Its processes have torch's own memory settings; lines marked "memory" have Luthier's.
+they do not here. `finetune` compiles trainings of more than some minutes by itself (auto); TRL's torch_compile gained
+nothing and took three minutes. TRL's processes have torch's own memory settings, but in the lines marked "memory".
 Seq2seq: a T5 of FLAN-T5-small's shape with random weights, all of them trained, against Seq2SeqTrainer with its usual
 collator. No T5 tokenizer is at hand: ids are the base model's, modulo T5's vocabulary. Luthier draws its batches by
 length, so losses are compared with one more run of the trainer, over those batches.
@@ -51,9 +52,10 @@ TRAINER: dict[str, tuple[Peer, bool]] = {
     "Seq2SeqTrainer, Luthier's batches": ("sequential", False),
     "Seq2SeqTrainer, memory": ("padded", True),
 }
+COMPILED = "Luthier, compiled"
 BASELINE = {"causal": ("TRL, padded", "TRL, padding-free", "TRL, packing"), "seq2seq": ("Seq2SeqTrainer",)}
 COMPARED = {
-    "causal": ("TRL, padded", "TRL, padding-free", "TRL, padded, memory", "TRL, padding-free, memory"),
+    "causal": (COMPILED, "TRL, padded", "TRL, padding-free", "TRL, padded, memory", "TRL, padding-free, memory"),
     "seq2seq": ("Seq2SeqTrainer, Luthier's batches",),
 }  # those that have the same batches
 
@@ -81,6 +83,7 @@ def drawn(examples: list[Encoded], params: Finetune, steps: int, grouped: bool) 
 def causal_round(console: Console, work: Work, data: Path) -> dict[str, Run]:
     """Every side once."""
     runs = {"Luthier": told(console, "Luthier", measured(by_luthier, work, data))}
+    runs[COMPILED] = told(console, COMPILED, measured(by_luthier, work, data, "always"))
     for name, (how, memory) in TRL.items():
         runs[name] = told(console, name, measured(by_trl, work, how, memory=memory))
     return runs
@@ -145,7 +148,9 @@ def show(console: Console, kind: str, rows: list[dict[str, Any]]) -> None:
         )  # fmt: skip
     console.print(table)
     best = baseline(kind, rows)
-    console.print(f"{kind}: {best['ratio']:.2f} times {best['side']}; target {TARGETS[kind]}")
+    compiled = [best["ratio"] / row["ratio"] for row in rows if row["side"] == COMPILED]
+    more = "".join(f"; {ratio:.2f} compiled" for ratio in compiled)
+    console.print(f"{kind}: {best['ratio']:.2f} times {best['side']}{more}; target {TARGETS[kind]}")
 
 
 def baseline(kind: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

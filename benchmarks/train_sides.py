@@ -5,6 +5,7 @@ is the whole turn from the end of one step to the end of the next: collating, fo
 book-keeping; loading, and the first steps, in which memory is first touched, are not counted.
 """
 
+import math
 import os
 import tempfile
 import time
@@ -21,6 +22,7 @@ from benchmarks.measure import in_own_process, peak_gb
 from tasks.memory import keep_memory
 from tasks.model.distributed import World
 from tasks.model.encode import Encoded
+from tasks.model.footprint import Switch
 from tasks.model.load import use_threads
 from tasks.model.loss import ResponseLoss
 from tasks.model.optimizer import adamw
@@ -134,19 +136,21 @@ def train(setup: Setup, batches: Sequence[Sequence[Encoded]]) -> Run:
     return run
 
 
-def by_luthier(work: Work, data: Path) -> Run:
+def by_luthier(work: Work, data: Path, compile: Switch = "never") -> Run:
     """The causal model, as `finetune` prepares and trains it."""
     use_threads(work.params.threads)
-    ready = prepared(work.params, data, work.base, World(0, 1, torch.device("cpu")))
+    params = work.params.model_copy(update={"compile": compile})
+    ready = prepared(params, data, work.base, World(0, 1, torch.device("cpu")))
     return train(ready.setup, work.batches)
 
 
 def by_luthier_t5(work: Work) -> Run:
-    """All weights of the T5."""
+    """All weights of the T5, whose gradients are large: they are random."""
     use_threads(work.params.threads)
     alone = World(0, 1, torch.device("cpu"))
     model = random_t5(work.params.seed)
-    setup = Setup(ResponseLoss(model), "seq2seq", False, 0, work.params.seed, "fp32", alone, work.params.optimizer)
+    optimizer = work.params.optimizer.model_copy(update={"stop_grad_norm": math.inf})
+    setup = Setup(ResponseLoss(model), "seq2seq", False, 0, work.params.seed, "fp32", alone, optimizer)
     return train(setup, work.batches)
 
 

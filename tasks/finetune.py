@@ -133,7 +133,7 @@ def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world:
     if world.first:
         look_through(params, ready, read_rows(examples / "train.jsonl"), outputs.sheet)
     digests = digests_of(examples, base)
-    chosen = {"precision": ready.setup.precision, "device": world.device.type}
+    chosen = {"precision": ready.setup.precision, "device": world.device.type, "compiled": ready.compiled}
     fingerprint = fingerprint_of(params.model_dump(exclude=FREE), digests, chosen)
     folder = world.in_turn(lambda: training_folder(fingerprint))
     world.require_same(int(folder.name, 16), "parameters, examples, base weights, code or versions")

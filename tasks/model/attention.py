@@ -3,6 +3,7 @@
 transformers tells packed examples apart only by their position ids, only without a mask and only without a cache; where
 one of these is missed, examples see each other and nothing says so. Here the lengths are given and every example is
 attended to on its own: by scaled_dot_product_attention, or by torch's flash kernel for variable lengths on a GPU.
+What surrounds it may be compiled; it is not, or each number of examples would be compiled anew.
 Whether a model may be packed is not a matter of belief: `pack` compares what it says.
 Truth: transformers 5.23, `AttentionInterface`; torch 2.13, `torch.nn.attention.varlen`.
 """
@@ -26,6 +27,7 @@ NAME = "luthier_packed"
 TOLERANCE = 1e-3
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def packed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -34,7 +36,8 @@ def packed_attention(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    lengths: tuple[int, ...] = (),
+    *,
+    cu_seq_lens: torch.Tensor,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention within each example.
@@ -47,17 +50,18 @@ def packed_attention(
         attention_mask: None; packed rows have no padding.
         dropout: of attention weights, in training.
         scaling: of the scores; 1 / sqrt(width) unless said.
-        lengths: of the examples; their sum is `tokens`.
+        cu_seq_lens: where each example begins, and where the last one ends: (examples + 1), int32, on the CPU.
 
     Returns:
         (1, tokens, heads, width), and no weights.
     """
+    lengths = cu_seq_lens.diff().tolist()
     if sum(lengths) != query.shape[2]:
         raise ValueError(f"packed examples of {lengths} tokens, and {query.shape[2]} tokens to attend to")
     grouped = query.shape[1] != key.shape[1]
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
-        return _by_flash(query, key, value, scaling, lengths, grouped), None
-    own = zip(*(torch.split(tensor, list(lengths), dim=2) for tensor in (query, key, value)), strict=True)
+        return _by_flash(query, key, value, scaling, cu_seq_lens, grouped), None
+    own = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
     answers = [
         functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=grouped
@@ -69,12 +73,12 @@ def packed_attention(
 
 def _by_flash(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None,
-    lengths: tuple[int, ...], grouped: bool,
+    cu_seq_lens: torch.Tensor, grouped: bool,
 ) -> torch.Tensor:  # fmt: skip
-    starts = torch.tensor([0, *lengths], device=query.device).cumsum(0, dtype=torch.int32)
+    starts, longest = cu_seq_lens.to(query.device, non_blocking=True), int(cu_seq_lens.diff().max())
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # each (tokens, heads, width)
     answer = varlen_attn(
-        q, k, v, starts, starts, max(lengths), max(lengths), scale=scaling, window_size=(-1, 0), enable_gqa=grouped
+        q, k, v, starts, starts, longest, longest, scale=scaling, window_size=(-1, 0), enable_gqa=grouped
     )
     assert isinstance(answer, torch.Tensor)  # noqa: S101  # a tuple only where asked for more
     return answer[None]

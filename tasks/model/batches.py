@@ -43,6 +43,11 @@ class Batch:
         return replace(self, **moved)
 
     @property
+    def cu_seq_lens(self) -> torch.Tensor:
+        """Where each packed example begins, and where the last one ends: (examples + 1), int32, on the CPU."""
+        return torch.tensor([0, *self.lengths]).cumsum(0, dtype=torch.int32)
+
+    @property
     def supervised(self) -> int:
         """Tokens that carry loss."""
         return int((self.labels != IGNORED).sum())

@@ -201,9 +201,16 @@ def spread(module: torch.nn.Module, world: World, sharding: Sharding) -> torch.n
 
 
 def blocks(module: torch.nn.Module) -> list[torch.nn.Module]:
-    """The model's repeated layers, each whole: T5's hold lists of layers themselves."""
-    lists = (list(child) if isinstance(child, torch.nn.ModuleList) else blocks(child) for child in module.children())
-    return [layer for layers in lists for layer in layers]
+    """The model's repeated layers, each whole."""
+    return [layer for stack in stacks(module) for layer in stack]
+
+
+def stacks(module: torch.nn.Module) -> list[list[torch.nn.Module]]:
+    """The model's lists of repeated layers: one, or an encoder's and a decoder's. T5's layers hold lists themselves."""
+    found: list[list[torch.nn.Module]] = []
+    for child in module.children():
+        found += [list(child)] if isinstance(child, torch.nn.ModuleList) else stacks(child)
+    return found
 
 
 def unsynced(module: torch.nn.Module) -> AbstractContextManager[Any]:

@@ -147,15 +147,3 @@ def keep_or_not(
         return f"activations kept, which may not fit: {figures}"
     inner(model).activation_checkpointing_enable({"use_reentrant": False})
     return f"activations computed again: {'asked for' if wanted == 'always' else figures}"
-
-
-def compiled(wanted: Switch, model: Model, device: torch.device) -> bool:
-    """Let torch compile each of the repeated blocks, if asked for; one compilation serves all of them.
-
-    Lengths change from part to part, so shapes are left open. Attention over packed examples stays as it is.
-    """
-    if wanted == "never" or (wanted == "auto" and device.type != "cuda"):
-        return False
-    for block in blocks(inner(model)):
-        block.compile(dynamic=True)
-    return True

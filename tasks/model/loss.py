@@ -49,7 +49,7 @@ def response_logits(model: Model, batch: Batch) -> tuple[torch.Tensor, torch.Ten
         inputs = {}
     keep = targets != IGNORED
     if batch.position_ids is not None:
-        inputs |= {"position_ids": batch.position_ids, "lengths": batch.lengths}
+        inputs |= {"position_ids": batch.position_ids, "cu_seq_lens": batch.cu_seq_lens}
     with _only_at(keep, inner(model).get_output_embeddings()):
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **inputs).logits
     return logits, targets[keep]

@@ -11,10 +11,11 @@ from tasks.errors import ParamsError
 from tasks.model.adapter import prepare
 from tasks.model.attention import pack
 from tasks.model.batches import Batch, collate
+from tasks.model.compiled import compile_blocks
 from tasks.model.distributed import World
 from tasks.model.encode import Encoded, Tokenizer, contract_of
 from tasks.model.encoded import Instructions, encode_split, forget_others, lengths_of
-from tasks.model.footprint import compiled, keep_or_not, largest_part
+from tasks.model.footprint import keep_or_not, largest_part
 from tasks.model.load import Model, architecture_in, context_length, load_base, load_tokenizer
 from tasks.model.loss import ResponseLoss
 from tasks.model.precision import choose
@@ -37,8 +38,9 @@ class Prepared:
     """With an adapter, unless all weights are trained."""
     setup: Setup
     """Of this process alone."""
+    compiled: bool
     why: str
-    """Why it has this precision, and what is done about memory."""
+    """Why it has this precision, what is done about memory, and whether it is compiled."""
 
 
 def prepared(params: Finetune, examples: Path, base: Path, world: World) -> Prepared:
@@ -73,12 +75,22 @@ def prepared(params: Finetune, examples: Path, base: Path, world: World) -> Prep
     tokens = largest_part(lengths_of(train), params.optimizer)
     responses = min(tokens, params.optimizer.batch_size * max(params.max_new_tokens.values()))
     kept = keep_or_not(params.gradient_checkpointing, model, tokens, responses, precision, world.device)
-    why += f"; {kept}" + ("; blocks compiled" if compiled(params.compile, model, world.device) else "")
     alone = World(0, 1, world.device)
     setup = Setup(
         ResponseLoss(model), kind, packed, contract.pad_token_id, params.seed, precision, alone, params.optimizer
     )
-    return Prepared(tokenizer, contract, train, dev, model, setup, why)
+    flops = flops_of(model, params) * sum(lengths_of(train)) * params.optimizer.epochs
+    compiled = compile_blocks(params.compile, setup, sample, flops)
+    why += f"; {kept}; {compiled.why}"
+    return Prepared(tokenizer, contract, train, dev, model, setup, compiled.done, why)
+
+
+def flops_of(model: Model, params: Finetune) -> float:
+    """Floating-point operations that training takes for a token, about.
+
+    For each weight 2 forward, 2 to its input, 2 to itself where it is trained (arXiv 2204.02311, appendix B).
+    """
+    return (6.0 if params.method == "full" else 4.0) * sum(int(one.numel()) for one in model.parameters())
 
 
 def _within(example: Encoded, known: int) -> Encoded:

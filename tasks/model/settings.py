@@ -36,7 +36,7 @@ class Finetune(Section):
     gradient_checkpointing: Switch
     """Compute activations again instead of keeping them: less memory, a fifth slower. auto: where they do not fit."""
     compile: Switch
-    """torch.compile of the layers; auto: on a GPU."""
+    """torch.compile of the layers; auto: on a GPU, and on a CPU where it saves more than it takes."""
     max_prompt_tokens: int
     """The prompt contract holds it."""
     long_prompts: Literal["refuse", "cut"]

@@ -45,13 +45,13 @@ def training_folder(fingerprint: Mapping[str, Any], folder: Path = FOLDER) -> Pa
     return mine
 
 
-def fingerprint_of(params: Mapping[str, Any], digests: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, Any]:
+def fingerprint_of(params: Mapping[str, Any], digests: Mapping[str, str], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides the weights, but for the kind of CPU or GPU and the number of processes.
 
     Args:
         params: of the training, without what does not decide them.
         digests: of examples and base weights.
-        chosen: what this machine decided: precision and kind of device.
+        chosen: what this machine decided: precision, kind of device, whether it is compiled.
     """
     own = sorted([*CODE.glob("finetune.py"), *CODE.glob("model/**/*.py")])
     versions = {name: version(name) for name in ("torch", "transformers", "peft", "tokenizers")}

@@ -95,5 +95,10 @@ def kills(ground: Ground, wanted: AbstractSet[str]) -> Iterator[Finding]:
         other = ground.case(kind, method)
         for name, strike in few(other.events).items():
             yield killed(ground, other, name, [strike], "A1" if "step" in name or "dev" in name else "A2")
+    for method in ("lora", "full"):  # kernels are compiled anew in each process
+        other = ground.case(method=method, compile="always")
+        points = few(other.events)
+        for fault, name in (("A1", "between the parts of a step"), ("A2", "torn weights")):
+            yield killed(ground, other, name, [points[name]], fault)
     often = [Strike(f"end step {step}") for step in (1, 2, 4, 5, 7, 8, 10)]
     yield killed(ground, whole, "seven kills, one after another", often, "A1")
