@@ -3,20 +3,18 @@
 The pipeline itself is `dvc repro` (or the DAG, which `luthier demo` triggers); what stands here is what no stage does.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tasks import cli_tables
+from tasks.cli_tables import guarded
 from tasks.errors import LuthierError
 from tasks.step import exit_status
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-
-
-def _guarded(name: str, call: Callable[[], object]) -> None:
-    raise typer.Exit(exit_status(call, name))
+app.add_typer(cli_tables.app)
 
 
 def _in_checkout() -> Path:
@@ -49,7 +47,7 @@ def up() -> None:
         services.up(root)
         print(services.addresses(root))
 
-    _guarded("up", call)
+    guarded("up", call)
 
 
 @app.command()
@@ -61,7 +59,7 @@ def down() -> None:
         ended = services.down(_in_checkout())
         print(f"Stopped {', '.join(ended)}." if ended else "Nothing was running.")
 
-    _guarded("down", call)
+    guarded("down", call)
 
 
 @app.command()
@@ -84,7 +82,7 @@ def use(
         _in_checkout()
         print(use_table(table, Choice(given, target, group, family)))
 
-    _guarded("use", call)
+    guarded("use", call)
 
 
 @app.command()
@@ -107,24 +105,7 @@ def preview(
         _in_checkout()
         preview_record(source, row, family, plain, Console())
 
-    _guarded("preview", call)
-
-
-@app.command()
-def leaks(
-    given: Annotated[str, typer.Option("--input", help="The columns that the model reads: dialogue or title,text.")],
-    target: Annotated[str, typer.Option(help="The column that it is to write; of several, the first in a file.")],
-    train: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
-    dev: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
-    test: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
-    near: Annotated[float, typer.Option(help="Share of a text's 13-word runs that makes a near duplicate.")] = 0.2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
-) -> None:
-    """Look for leaks between the files of a data set that is split already."""
-    from tasks.leaks import main as leaks_main
-
-    files = {"train": train, "dev": dev, "test": test}
-    _guarded("leaks", lambda: leaks_main(files, given.split(","), target.split(","), near, as_json))
+    guarded("preview", call)
 
 
 @app.command()
@@ -136,28 +117,7 @@ def accept() -> None:
         _in_checkout()
         print(accept_data())
 
-    _guarded("accept", call)
-
-
-@app.command()
-def validate(
-    files: Annotated[list[Path], typer.Argument(help=".csv, .jsonl or .parquet")],
-    columns: Annotated[list[str], typer.Option(help="The columns that are needed: dialogue,summary.")],
-    out: Annotated[Path, typer.Option(help="The folder for valid.jsonl, quarantine.jsonl and quarantine.csv.")],
-    may_be_empty: Annotated[list[str] | None, typer.Option(help="Those of them that may be empty.")] = None,
-    max_field_bytes: Annotated[int, typer.Option(min=1, help="A row with a longer field is set aside.")] = 1_000_000,
-    sha256: Annotated[list[str] | None, typer.Option(help="Of each file in turn: says that it is whole.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON.")] = False,
-) -> None:
-    """Take tables in: which rows can be used, and what is wrong with the others."""
-
-    def call() -> None:
-        from tasks.intake import Wanted, main, names_in
-
-        wanted = Wanted(names_in(columns), names_in(may_be_empty or []), max_field_bytes, sha256 or [])
-        main(files, wanted, out, as_json)
-
-    _guarded("validate", call)
+    guarded("accept", call)
 
 
 @app.command()
@@ -165,7 +125,7 @@ def estimate(as_json: Annotated[bool, typer.Option("--json", help="Print it as J
     """Say what fine-tuning will take (memory, time, tokens, disk) and whether it fits, before any of it is spent."""
     from tasks.estimate import estimate as estimate_training
 
-    _guarded("estimate", lambda: estimate_training(as_json))
+    guarded("estimate", lambda: estimate_training(as_json))
 
 
 @app.command()
@@ -173,7 +133,7 @@ def summary() -> None:
     """Print the last results: base against tuned, rows, costs."""
     from tasks.report.summary import print_summary
 
-    _guarded("summary", lambda: print_summary(_in_checkout()))
+    guarded("summary", lambda: print_summary(_in_checkout()))
 
 
 @app.command()
@@ -181,7 +141,7 @@ def register() -> None:
     """Make the tuned model a version in MLflow, alias challenger."""
     from tasks.register import main as register_main
 
-    _guarded("register", register_main)
+    guarded("register", register_main)
 
 
 @app.command()
@@ -189,7 +149,7 @@ def promote() -> None:
     """Decide about the challenger, and move the alias champion to it if the gate says so."""
     from tasks.promote import main as promote_main
 
-    _guarded("promote", promote_main)
+    guarded("promote", promote_main)
 
 
 @app.command()
@@ -197,7 +157,7 @@ def rollback(reason: Annotated[str, typer.Option(help="Written on both versions.
     """Move the alias champion back to the version that held it before."""
     from tasks.rollback import main as rollback_main
 
-    _guarded("rollback", lambda: rollback_main(reason))
+    guarded("rollback", lambda: rollback_main(reason))
 
 
 @app.command()
@@ -205,7 +165,7 @@ def lineage(model: Annotated[str, typer.Argument()] = "models:/luthier@champion"
     """Print the digests that a model version stands on, down to the raw bytes."""
     from tasks.lineage import main as lineage_main
 
-    _guarded("lineage", lambda: lineage_main(model))
+    guarded("lineage", lambda: lineage_main(model))
 
 
 def main() -> None:

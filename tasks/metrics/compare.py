@@ -17,8 +17,9 @@ With fewer than about 20 groups percentile intervals are still some points too n
 Truth: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; Koehn 2004 (paired, for BLEU).
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,10 +67,33 @@ class Scoring:
 MEAN = Scoring(mean, (0.0, 100.0))  # of percentages
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One metric of two models over the same examples."""
+
+    base: Matrix
+    """(n, k) statistics of each example's base output."""
+    tuned: Matrix
+    """(n, k), the same examples in the same order."""
+    scoring: Scoring
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What one metric came to: base, tuned, tuned - base."""
+
+    points: Matrix
+    """(3)"""
+    drawn: Matrix
+    """(resamples, 3)"""
+    n: int
+    groups: int
+
+
 def compare(
     base: Matrix, tuned: Matrix, groups: Sequence[str], scoring: Scoring, resampling: Resampling
 ) -> dict[str, float | int | str]:
-    """Compare two models on the same examples.
+    """`row_of` a single metric.
 
     Args:
         base: (n, k) statistics of each example's base output.
@@ -77,52 +101,98 @@ def compare(
         groups: n names; examples of one name are drawn together.
         scoring: from sums of statistics to the score.
         resampling: seed, number and confidence.
+    """
+    return row_of(resample({"": Measured(base, tuned, scoring)}, groups, resampling)[""], scoring.ends, resampling)
+
+
+def resample(measured: Mapping[str, Measured], groups: Sequence[str], resampling: Resampling) -> dict[str, Draws]:
+    """Draw the groups again and again, once for all metrics.
+
+    Args:
+        measured: by metric, over the same n examples.
+        groups: n names; examples of one name are drawn together.
+        resampling: seed, number and confidence.
+    """
+    if not measured:
+        return {}
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    totals = [_totals(one, member, len(names)) for one in measured.values()]
+    ends = np.cumsum([0, *(one.shape[1] for one in totals)])
+    slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
+    drawn: dict[str, list[Matrix]] = {key: [] for key in measured}
+    for sums in _resampled(np.hstack(totals), resampling):
+        for (key, one), own in zip(measured.items(), slices, strict=True):
+            drawn[key].append(_scores(sums[:, own], one.scoring))
+    return {
+        key: Draws(_scores(total.sum(axis=0), one.scoring), np.concatenate(drawn[key]), len(member), len(names))
+        for (key, one), total in zip(measured.items(), totals, strict=True)
+    }
+
+
+def row_of(draws: Draws, ends: Ends | None, resampling: Resampling) -> dict[str, float | int | str]:
+    """Scores, intervals and verdict of one metric.
+
+    Args:
+        draws: of it.
+        ends: least and greatest value of the score, where it has them.
+        resampling: what they were drawn with.
 
     Returns:
         base, tuned and difference (tuned - base), each with _low and _high, in the score's scale; n
         examples; groups; verdict "better" (the tuned score is higher, interval clear of zero), "worse" or
         "cannot tell".
     """
-    names, member = np.unique(np.asarray(groups), return_inverse=True)
-    k = base.shape[1]
-    totals = np.zeros((len(names), 2 * k))
-    np.add.at(totals, member, np.hstack([base, tuned]))
-    points = _scores(totals.sum(axis=0), k, scoring)
-    draws = np.concatenate([_scores(sums, k, scoring) for sums in _resampled(totals, resampling)])
-    ends = scoring.ends
-    span = None if ends is None else (ends[0] - ends[1], ends[1] - ends[0])
     row: dict[str, float | int | str] = {}
     for column, name in enumerate(("base", "tuned", "difference")):
-        reach = span if name == "difference" else ends
-        point = float(points[column])
-        low, high = _interval(point, draws[:, column], len(names), resampling, reach)
+        reach = span_of(ends) if name == "difference" else ends
+        point = float(draws.points[column])
+        low, high = interval_of(point, draws.drawn[:, column], draws.groups, resampling, reach)
         row |= {name: _rounded(point), f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
-    verdict = _verdict(float(row["difference_low"]), float(row["difference_high"]), len(names), resampling)
-    return row | {"n": len(base), "groups": len(names), "verdict": verdict}
+    verdict = _verdict(float(row["difference_low"]), float(row["difference_high"]), draws.groups, resampling)
+    return row | {"n": draws.n, "groups": draws.groups, "verdict": verdict}
 
 
-def _scores(sums: Matrix, k: int, scoring: Scoring) -> Matrix:
+def _totals(one: Measured, member: NDArray[np.intp], groups: int) -> Matrix:
+    """(groups, 2k): summed statistics of base and of tuned."""
+    totals = np.zeros((groups, 2 * one.base.shape[1]))
+    np.add.at(totals, member, np.hstack([one.base, one.tuned]))
+    return totals
+
+
+def _scores(sums: Matrix, scoring: Scoring) -> Matrix:
     """(..., 2k) sums of base and tuned -> (..., 3): base, tuned, difference."""
+    k = sums.shape[-1] // 2
     base, tuned = scoring.score(sums[..., :k]), scoring.score(sums[..., k:])
     return np.stack([base, tuned, tuned - base], axis=-1)
 
 
-def _resampled(totals: Matrix, resampling: Resampling) -> list[Matrix]:
-    """Sums of each resample, in blocks of (resamples, 2k): how often each group is drawn x its totals."""
+def _resampled(totals: Matrix, resampling: Resampling) -> Iterator[Matrix]:
+    """Sums of each resample, in blocks of (resamples, columns): how often each group is drawn x its totals."""
     random = np.random.default_rng(resampling.seed)
     size = len(totals)
     block = max(1, DRAWS_AT_ONCE // size)
-    starts = range(0, resampling.resamples, block)
-    counts = (
-        random.multinomial(size, np.full(size, 1.0 / size), size=min(block, resampling.resamples - start))
-        for start in starts
-    )
-    return [count @ totals for count in counts]
+    for start in range(0, resampling.resamples, block):
+        count = min(block, resampling.resamples - start)
+        yield random.multinomial(size, np.full(size, 1.0 / size), size=count) @ totals
 
 
-def _interval(
+def span_of(ends: Ends | None) -> Ends | None:
+    """Least and greatest value of a difference."""
+    return None if ends is None else (ends[0] - ends[1], ends[1] - ends[0])
+
+
+def interval_of(
     point: float, draws: Matrix, groups: int, resampling: Resampling, ends: Ends | None
 ) -> tuple[float, float]:
+    """The percentile interval of draws; where none differs, what the exact binomial bound leaves open.
+
+    Args:
+        point: what was seen.
+        draws: (resamples)
+        groups: drawn in each.
+        resampling: its confidence counts.
+        ends: least and greatest value, where there are.
+    """
     tail = (1.0 - resampling.confidence) / 2.0
     low, high = (float(value) for value in np.quantile(draws, [tail, 1.0 - tail]))
     if ends is not None and math.isclose(draws.min(), draws.max(), abs_tol=1e-9):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import DataError
 from tasks.metrics import match
-from tasks.metrics.compare import DECIMALS, MEAN, Matrix, Resampling, compare
+from tasks.metrics.compare import DECIMALS, MEAN, Matrix, Measured, Resampling, compare, resample, row_of
 from tasks.metrics.identity import MEASURES
 
 Row = dict[str, Any]
@@ -73,9 +73,13 @@ def score_texts(predicted: Mapping[str, Family], resampling: Resampling) -> Resu
 
 def _score(rows: Family, chosen: NDArray[np.bool_], resampling: Resampling) -> dict[str, Row]:
     groups = [row["group"] for row, inside in zip(rows.base, chosen, strict=True) if inside]
+    measured = {
+        key: Measured(base[chosen], tuned[chosen], MEASURES[key].scoring)
+        for key, (base, tuned) in rows.statistics.items()
+    }
     results = {}
-    for key, (base, tuned) in rows.statistics.items():
-        row = compare(base[chosen], tuned[chosen], groups, MEASURES[key].scoring, resampling)
+    for key, draws in resample(measured, groups, resampling).items():
+        row = row_of(draws, MEASURES[key].scoring.ends, resampling)
         results[key] = row if MEASURES[key].judged else row | {"verdict": "not judged"}
     return results
 

@@ -1,0 +1,83 @@
+"""The commands that work on any table, in any folder: no checkout is needed, and nothing is changed but by --out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.step import exit_status
+
+app = typer.Typer()
+
+
+def guarded(name: str, call: Callable[[], object]) -> None:
+    """Call, say what went wrong in a sentence, and end with the exit code that it has."""
+    raise typer.Exit(exit_status(call, name))
+
+
+@app.command()
+def leaks(
+    given: Annotated[str, typer.Option("--input", help="The columns that the model reads: dialogue or title,text.")],
+    target: Annotated[str, typer.Option(help="The column that it is to write; of several, the first in a file.")],
+    train: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
+    dev: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
+    test: Annotated[Path | None, typer.Option(help=".csv, .jsonl or .parquet")] = None,
+    near: Annotated[float, typer.Option(help="Share of a text's 13-word runs that makes a near duplicate.")] = 0.2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
+) -> None:
+    """Look for leaks between the files of a data set that is split already."""
+    from tasks.leaks import main as leaks_main
+
+    files = {"train": train, "dev": dev, "test": test}
+    guarded("leaks", lambda: leaks_main(files, given.split(","), target.split(","), near, as_json))
+
+
+@app.command()
+def compare(  # noqa: PLR0913, PLR0917  # a command's options
+    table: Annotated[Path, typer.Argument(help=".csv, .jsonl or .parquet")],
+    reference: Annotated[str, typer.Option(help="The column of what should have been written.")],
+    a: Annotated[str, typer.Option(help="The column of one model's outputs.")],
+    b: Annotated[str, typer.Option(help="The column of the other's.")],
+    group: Annotated[
+        str | None, typer.Option(help="Rows that agree here share a source and are drawn together.")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="As often as wanted; all unless said.")] = None,
+    margin: Annotated[float | None, typer.Option(help="A difference up to it does not matter.")] = None,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of intervals and verdicts.")] = 0.95,
+    resamples: Annotated[int, typer.Option(min=100)] = 10_000,
+    seed: int = 17,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which of two models is better, from a table of their outputs, and how sure that is."""
+
+    def call() -> None:
+        from tasks.compare import Columns, main
+        from tasks.metrics.compare import Resampling
+        from tasks.metrics.identity import MEASURES
+
+        how = Resampling(seed, resamples, confidence)
+        main(table, Columns(reference, a, b, group), metric or list(MEASURES), how, margin, as_json)
+
+    guarded("compare", call)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help=".csv, .jsonl or .parquet")],
+    columns: Annotated[list[str], typer.Option(help="The columns that are needed: dialogue,summary.")],
+    out: Annotated[Path, typer.Option(help="The folder for valid.jsonl, quarantine.jsonl and quarantine.csv.")],
+    may_be_empty: Annotated[list[str] | None, typer.Option(help="Those of them that may be empty.")] = None,
+    max_field_bytes: Annotated[int, typer.Option(min=1, help="A row with a longer field is set aside.")] = 1_000_000,
+    sha256: Annotated[list[str] | None, typer.Option(help="Of each file in turn: says that it is whole.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON.")] = False,
+) -> None:
+    """Take tables in: which rows can be used, and what is wrong with the others."""
+
+    def call() -> None:
+        from tasks.intake import Wanted, main, names_in
+
+        wanted = Wanted(names_in(columns), names_in(may_be_empty or []), max_field_bytes, sha256 or [])
+        main(files, wanted, out, as_json)
+
+    guarded("validate", call)
