@@ -112,7 +112,9 @@ def test_train_s_benchmark_refuses_to_compare_other_work(work: train_sides.Work,
     ours = train_sides.by_luthier(work, tmp_path / "examples")
     other = dataclasses.replace(work, examples=work.examples[::-1])
     with pytest.raises(SystemExit, match=r"the losses of Luthier and TRL, padded differ"):
-        train.require_equal_losses("causal", [{"Luthier": ours, "TRL, padded": by_trl(other, "padded")}])
+        train.require_equal_losses(
+            "causal", [{"Luthier": ours, train.COMPILED: ours, "TRL, padded": by_trl(other, "padded")}]
+        )
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
