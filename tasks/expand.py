@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tasks.data.files import Row, remove, staged, write_json
 from tasks.data.leaks.overlap import certify
-from tasks.data.questions import read_benchmarks
 from tasks.data.splits import SPLITS
+from tasks.data.suites.questions import read_benchmarks, told
 from tasks.errors import DataError, LeakError
 from tasks.memory import keep_memory
 from tasks.params import load
@@ -39,7 +39,7 @@ def certified(parts: list[Part], benchmarks: Path, certificate: Path, params: Ex
     """
     found = certify(
         lambda: chain.from_iterable(map(texts_of, parts)),
-        read_benchmarks(benchmarks),
+        {name: [told(one) for one in found.questions] for name, found in read_benchmarks(benchmarks).items()},
         params.near_duplicate,
         params.accepted_leaks,
     )

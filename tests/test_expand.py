@@ -19,7 +19,7 @@ from tasks.data.files import Row, read_rows, write_json, write_rows
 from tasks.data.keys import keys_of, normalised, word_counts
 from tasks.data.lines import escaped, write_table
 from tasks.data.mixture import splits_of
-from tasks.data.questions import read_flan_cot, read_options_jsonl
+from tasks.data.suites.questions import read_benchmark
 from tasks.data.splits import SPLITS, normalise
 from tasks.errors import DataError, LeakError, ParamsError
 from tasks.params import load
@@ -551,8 +551,10 @@ def test_the_default_has_no_record_of_test_in_train_and_its_certificate_says_so(
 
 
 def test_the_default_s_benchmarks_are_read_whole(default: Path) -> None:
-    assert len(read_flan_cot(default / OUT[1] / "mmlu_dev")) > 250
-    for question in read_options_jsonl(benchmark_file(default, "mmlu")):
+    shots = read_benchmark(sorted((default / OUT[1] / "mmlu_dev").glob("*.yaml"))).questions
+    assert len(shots) > 250
+    assert len({shot.subject for shot in shots}) == 57
+    for question in read_benchmark([benchmark_file(default, "mmlu")]).questions:
         assert 0 <= question.answer < len(question.options)
         assert all(question.options)
 
@@ -568,14 +570,14 @@ def test_the_default_s_benchmarks_are_read_whole(default: Path) -> None:
 def test_a_benchmark_of_another_layout_is_one_sentence(line: str) -> None:
     Path("quiz.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=r"quiz\.jsonl, row 1: "):
-        read_options_jsonl(Path("quiz.jsonl"))
+        read_benchmark([Path("quiz.jsonl")])
 
 
 def test_few_shot_files_of_another_layout_are_one_sentence() -> None:
     Path("shots").mkdir()
     Path("shots/a.yaml").write_text("fewshot_config: {}\n")
     with pytest.raises(DataError, match=r"a\.yaml"):
-        read_flan_cot(Path("shots"))
+        read_benchmark([Path("shots/a.yaml")])
 
 
 # What params.yaml may not say

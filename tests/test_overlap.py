@@ -19,7 +19,7 @@ from tasks.data.files import Row, read_rows
 from tasks.data.leaks import overlap
 from tasks.data.leaks.overlap import Texts, certify
 from tasks.data.leaks.runs import RUN, RunIndex, distinct_runs, hashed_runs, runs_of, words_of
-from tasks.data.questions import Question, read_options_jsonl
+from tasks.data.suites.questions import Question, read_benchmark
 from tasks.data.splits import SPLITS
 from tasks.params import load
 
@@ -339,7 +339,7 @@ def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["mmlu", "piqa"])
 def test_training_on_a_benchmark_itself_is_found_for_every_question(benchmarks: Path, name: str) -> None:
     (file,) = (benchmarks / name).iterdir()
-    questions, rows = read_options_jsonl(file), read_rows(file)
+    questions, rows = read_benchmark([file]).questions, read_rows(file)
     assert len(questions) > 1000
     train = {}
     for question in questions:

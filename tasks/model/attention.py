@@ -98,7 +98,7 @@ def pack(model: Model, examples: Sequence[Encoded], pad: int) -> bool:
     Returns:
         Whether it is prepared. If not, the model is as it was, and trains padded.
     """
-    if architecture(model) == "seq2seq" or not model._supports_attention_backend or _reaches_less(model.config):
+    if architecture(model) == "seq2seq" or not model._supports_attention_backend or reaches_less(model.config):
         return False
     before, device = model.config._attn_implementation, next(model.parameters()).device
     with torch.inference_mode(), warnings.catch_warnings():
@@ -111,7 +111,7 @@ def pack(model: Model, examples: Sequence[Encoded], pad: int) -> bool:
     return False
 
 
-def _reaches_less(config: Any) -> bool:
+def reaches_less(config: Any) -> bool:
     """Whether some layer sees less than all that came before, or bends its scores: what is not done here."""
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return kinds != {"full_attention"} or bool(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tasks.data.leaks.runs import RUN, Hashes, Numbers, RunIndex, distinct_runs, words_of
 from tasks.data.leaks.said import Digests, Portion, digests, is_long, joined
-from tasks.data.questions import Question
+from tasks.data.suites.questions import Question
 
 TEXT, ASKED, ANSWERED = range(3)  # places in Portion.whole_digests
 # (kind, what of the held-out record, what of the other) is the same; the first that fits names the pair.
