@@ -43,6 +43,9 @@ def compare(  # noqa: PLR0913, PLR0917  # a command's options
         str | None, typer.Option(help="Rows that agree here share a source and are drawn together.")
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(help="As often as wanted; all unless said.")] = None,
+    given: Annotated[
+        str | None, typer.Option("--input", help="The column that both read: shows what an output made up.")
+    ] = None,
     margin: Annotated[float | None, typer.Option(help="A difference up to it does not matter.")] = None,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of intervals and verdicts.")] = 0.95,
     resamples: Annotated[int, typer.Option(min=100)] = 10_000,
@@ -54,10 +57,9 @@ def compare(  # noqa: PLR0913, PLR0917  # a command's options
     def call() -> None:
         from tasks.compare import Columns, main
         from tasks.metrics.compare import Resampling
-        from tasks.metrics.identity import MEASURES
 
         how = Resampling(seed, resamples, confidence)
-        main(table, Columns(reference, a, b, group), metric or list(MEASURES), how, margin, as_json)
+        main(table, Columns(reference, a, b, group, given), metric or [], how, margin, as_json)
 
     guarded("compare", call)
 

@@ -18,9 +18,10 @@ from rich.text import Text
 from tasks.data.files import Row, sha256_of
 from tasks.data.intake.records import Limits, read_records
 from tasks.errors import DataError, LuthierError
-from tasks.metrics.compare import Measured, Resampling
+from tasks.metrics.compare import NOT_JUDGED, Measured, Resampling
 from tasks.metrics.identity import MEASURES, card, intervals_card
 from tasks.metrics.judged import judge
+from tasks.metrics.texts import Texts
 
 ANY_FIELD = 1 << 27  # bytes
 NAMES = {"base": "a", "tuned": "b"}  # what `judge` calls the two, and what they are called here
@@ -37,11 +38,19 @@ class Columns:
     b: str
     group: str | None
     """Rows that agree here share a source and are drawn together; None: each row stands alone."""
+    input: str | None = None
+    """What both models read; None: metrics that hold an output against it are left out."""
+
+    @property
+    def said(self) -> dict[str, str | None]:
+        """What the report says of them."""
+        return {name: column for name, column in vars(self).items() if name != "input" or column}
 
     @property
     def all(self) -> list[str]:
         """Those that are read."""
-        return list(dict.fromkeys(name for name in (self.reference, self.a, self.b, self.group) if name is not None))
+        names = (self.reference, self.a, self.b, self.group, self.input)
+        return list(dict.fromkeys(name for name in names if name is not None))
 
 
 def read(path: Path, columns: Columns) -> pa.Table:
@@ -73,14 +82,14 @@ def compared(table: pa.Table, columns: Columns, metrics: Sequence[str], how: Res
         margin: a difference up to it does not matter.
     """
     reference, a, b = (table.column(name).to_pylist() for name in (columns.reference, columns.a, columns.b))
+    given = table.column(columns.input).to_pylist() if columns.input else None
     groups = table.column(columns.group or "_row").to_pylist()
     measured: dict[str, Measured] = {}
     for statistics in dict.fromkeys(MEASURES[key].statistics for key in metrics):  # one call gives all four ROUGEs
-        ours, theirs = statistics(a, reference), statistics(b, reference)
+        ours, theirs = (statistics(Texts(outputs, reference, given)) for outputs in (a, b))
         measured |= {key: Measured(ours[key], theirs[key], MEASURES[key].scoring) for key in ours if key in metrics}
     judged = judge({key: one for key, one in measured.items() if MEASURES[key].judged}, groups, how, margin)
-    told = judge({key: one for key, one in measured.items() if not MEASURES[key].judged}, groups, how)
-    rows = judged | {key: row | {"verdict": "not judged", "groups_needed": None} for key, row in told.items()}
+    rows = judged | judge({key: one for key, one in measured.items() if not MEASURES[key].judged}, groups, how)
     return {key: card(key) | renamed(rows[key]) for key in metrics}
 
 
@@ -99,7 +108,7 @@ def show(found: Row, console: Console) -> None:
             verdict += f"; about {row['groups_needed']:,} {found['drawn']} would, were it {row['difference']:+.2f}"
         numbers = [f"{row[key]:.2f}" for key in ("a", "b")]
         numbers += [f"{row[key]:+.2f}" for key in ("difference", "difference_low", "difference_high")]
-        p = "" if row["verdict"] == "not judged" else f"{row['p_holm']:.4f}"
+        p = "" if row["verdict"] == NOT_JUDGED else f"{row['p_holm']:.4f}"
         table.add_row(row["label"], *numbers, p, verdict)
     console.print(table)
     how = found["intervals"]
@@ -113,17 +122,31 @@ def show(found: Row, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def main(
-    path: Path, columns: Columns, metrics: Sequence[str], how: Resampling, margin: float | None, as_json: bool
-) -> None:
-    """Compare and print.
+def wanted(metrics: Sequence[str], columns: Columns) -> list[str]:
+    """Keys of the metrics: those named, or all that these columns allow.
 
     Raises:
-        LuthierError: a metric is not known, the two models are one column, the margin is below 0, or the table cannot
-            be read.
+        LuthierError: one is not known, or needs inputs that are not named.
     """
     if unknown := [key for key in metrics if key not in MEASURES]:
         raise LuthierError(f"there is no metric '{unknown[0]}'; there are {', '.join(MEASURES)}.")
+    if not metrics:
+        return [key for key, measure in MEASURES.items() if columns.input or not measure.needs_input]
+    if blind := [key for key in metrics if MEASURES[key].needs_input and not columns.input]:
+        raise LuthierError(f"'{blind[0]}' compares an output with what the models read: name its column by --input.")
+    return list(dict.fromkeys(metrics))
+
+
+def main(
+    path: Path, columns: Columns, metrics: Sequence[str], how: Resampling, margin: float | None, as_json: bool
+) -> None:
+    """Compare by these metrics, or by all that the columns allow where none is named, and print.
+
+    Raises:
+        LuthierError: a metric is not known or needs inputs that are not named, the two models are one column, the
+            margin is below 0, or the table cannot be read.
+    """
+    metrics = wanted(metrics, columns)
     if columns.a == columns.b:
         raise LuthierError(f"--a and --b are both '{columns.a}': a model and itself cannot differ.")
     if margin is not None and margin < 0:
@@ -131,7 +154,7 @@ def main(
     table = read(path, columns)
     groups = len(set(table.column(columns.group).to_pylist())) if columns.group else len(table)
     found: Row = {
-        "file": str(path), "sha256": sha256_of(path), "columns": vars(columns), "rows": len(table), "groups": groups,
+        "file": str(path), "sha256": sha256_of(path), "columns": columns.said, "rows": len(table), "groups": groups,
         "drawn": "groups" if columns.group else "rows", "margin": margin,
         "intervals": intervals_card(how) | {"method": METHOD, "adjusted_for_many_metrics": True},
         "metrics": compared(table, columns, metrics, how, margin),

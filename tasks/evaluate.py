@@ -1,8 +1,10 @@
-"""6 evaluate: predictions of base and tuned -> metrics with intervals, their cards, and a page to review.
+"""6 evaluate: predictions of base and tuned -> numbers that can be believed, and a page to review.
 
-In:  predictions/{base,tuned}/{generations,choices}.jsonl, the test split, the reports of the steps before.
-Out: reports/metrics.json (scores 0..100, four decimals), reports/cards.json, reports/report.html,
-reports/plots. No output holds a clock or a run id: the same predictions give the same bytes.
+In:  predictions, the test split, the prompt contract, and the reports of the steps before.
+Out: reports/metrics.json (every comparison: scores 0..100, four decimals), reports/scores.json (the tuned model's
+scores alone, for `dvc metrics diff`), reports/evaluation.json (forgetting, wordings, subjects, HELM's views, noise),
+reports/cards.json (what each number is and was made with), reports/report.html, reports/plots. No output holds a clock
+or a run id: the same inputs give the same bytes.
 
     dvc repro evaluate
 
@@ -14,12 +16,18 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from tasks.data.files import read_json, read_rows, sha256_of, staged, write_json
+from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json
 from tasks.errors import ParamsError
+from tasks.metrics import noise
+from tasks.metrics.cards import LIKE
+from tasks.metrics.choices import sections_of
 from tasks.metrics.compare import Resampling
+from tasks.metrics.details import details
 from tasks.metrics.identity import MEASURES, card, intervals_card
-from tasks.metrics.pairs import Choice, Generation, files_of, held_out, read_pair
-from tasks.metrics.scores import Results, families, score_choices, score_texts
+from tasks.metrics.pairs import Predictions, files_of, held_out, read_predictions
+from tasks.metrics.scores import Family, families, text_sections, wording_sections
+from tasks.metrics.together import Judging, Key, Results, judge_all
+from tasks.metrics.views import safety_sections
 from tasks.params import Section, load
 from tasks.report.page import Evidence, render, verdict_sentence
 from tasks.report.plots import difference_rows
@@ -37,8 +45,12 @@ class Evaluate(Section):
     """Share of intervals that should hold the true value."""
     primary: str
     """The metric the verdict is about, named before looking: family.metric, or suite_Nshot.accuracy."""
+    margin: float = Field(ge=0)
+    """Points: a difference that is surely no larger does not matter, and the two are equivalent."""
+    may_forget: float = Field(gt=0)
+    """Points of accuracy that a general suite may lose: the forgetting budget."""
     metrics: dict[str, list[str]]
-    """Metrics of each family of free text."""
+    """Metrics of each family of free text; robustness and wordings are told by the first."""
 
     @field_validator("metrics")
     @classmethod
@@ -51,11 +63,11 @@ class Evaluate(Section):
 
     @property
     def resampling(self) -> Resampling:
-        """What `compare` needs of it."""
+        """How intervals are made."""
         return Resampling(self.seed, self.resamples, self.confidence)
 
 
-def primary_of(results: Results, primary: str) -> tuple[str, str]:
+def primary_of(results: Results, primary: str) -> Key:
     """The family or suite and the metric that `primary` names.
 
     Raises:
@@ -69,48 +81,71 @@ def primary_of(results: Results, primary: str) -> tuple[str, str]:
     return section, key
 
 
-def identity(results: Results, params: Evaluate, inputs: dict[str, Path], decoding: Path) -> dict[str, Any]:
-    """What the numbers are: the verdict, each metric's card, how intervals were made, digests of inputs."""
+def results_of(predicted: dict[str, Family], made: Predictions, params: Evaluate) -> Results:
+    """Every comparison with its verdict: families, suites and outputs in one table, wordings in another."""
+    section, _, key = params.primary.partition(".")
+    floors = noise.floors([vars(made.base), vars(made.tuned)], params.metrics)
+    judging = Judging(params.resampling, (section, key), params.margin, floors)
+    whole = text_sections(predicted) | sections_of(made.base.choices, made.tuned.choices)
+    whole |= safety_sections(made.base.generations, made.tuned.generations)
+    return judge_all(whole, judging) | judge_all(wording_sections(predicted), judging)
+
+
+def identity(results: Results, params: Evaluate, inputs: dict[str, Path], made_with: Row) -> dict[str, Any]:
+    """What the numbers are: the verdict, each metric's card, how intervals and answers were made."""
     section, key = primary_of(results, params.primary)
     keys = dict.fromkeys(key for rows in results.values() for key in rows)
+    metrics = {key: card(key) for key in keys}
+    weights = made_with["weights_sha256"]
+    alike = {name: value for name, value in made_with.items() if name not in ("weights_sha256", "device", "threads")}
     return {
         "primary": params.primary,
         "sentence": verdict_sentence(section, card(key)["label"], results[section][key], params.confidence),
-        "intervals": intervals_card(params.resampling),
-        "metrics": {key: card(key) for key in keys},
+        "intervals": intervals_card(params.resampling) | {"margin": params.margin},
+        "metrics": metrics,
         "sha256": {name: sha256_of(path) for name, path in inputs.items()},
-        "decoding": read_json(decoding) if decoding.exists() else "not recorded",
+        "decoding": made_with,
+        "weights_sha256": weights,
+        LIKE: alike | {"test_sha256": sha256_of(inputs["test"]), "base_sha256": weights["base"], "metrics": metrics},
     }
 
 
 def main(  # noqa: PLR0913, PLR0917  # a stage's files, as dvc.yaml names them
     predictions: Path,
-    examples: Path,
+    test: Path,
     contract: Path,
     training: Path,
     validation: Path,
     leaks: Path,
+    efficiency: Path,
     metrics: Path,
+    scores: Path,
+    evaluation: Path,
     cards: Path,
     report: Path,
     plots: Path,
 ) -> None:
     """Score both models' predictions; write metrics, cards, the page and rows for `dvc plots`."""
     params = load("evaluate", Evaluate)
-    texts, choices = read_pair(predictions, Generation), read_pair(predictions, Choice)
-    held_out(texts[0], read_rows(examples))
-    predicted = families(*texts, params.metrics)
-    results = score_texts(predicted, params.resampling) | score_choices(*choices, params.resampling)
-    inputs = {path.as_posix(): path for path in (*files_of(predictions), examples, contract)}
-    cards_content = identity(results, params, inputs, predictions / "tuned" / "decoding.json")
-    log = read_rows(training)
-    evidence = Evidence(results, cards_content, predicted, log, read_json(validation), read_json(leaks))
+    made = read_predictions(predictions)
+    held_out(made.base.generations, read_rows(test))
+    predicted = families(made.base.generations, made.tuned.generations, params.metrics)
+    results = results_of(predicted, made, params)
+    inputs = {path.as_posix(): path for path in files_of(predictions)} | {"test": test, "contract": contract}
+    told = identity(results, params, inputs, made.how)
+    more = details(predicted, made, params.metrics, params.resampling, params.may_forget)
+    more |= {"efficiency": read_json(efficiency)}
+    evidence = Evidence(results, told, predicted, read_rows(training), read_json(validation), read_json(leaks), more)
     with staged(report) as page:
         page.write_text(render(evidence), encoding="utf-8")
     write_json(plots / "differences.json", difference_rows(results))
-    write_json(cards, cards_content)
+    write_json(plots / "wordings.json", more["wordings"])
+    write_json(plots / "subjects.json", more["subjects"])
+    write_json(cards, told)
+    write_json(evaluation, more)
     write_json(metrics, results)
-    print(cards_content["sentence"])
+    write_json(scores, {name: {key: row["tuned"] for key, row in rows.items()} for name, rows in results.items()})
+    print(told["sentence"])
 
 
 if __name__ == "__main__":

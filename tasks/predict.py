@@ -1,54 +1,55 @@
 """5 predict: base and tuned model -> what each writes and which choice each makes.
 
 Input: models/base, models/tuned, the test examples, data/benchmarks, section `predict` of params.yaml. Output:
-predictions/base and predictions/tuned, each with generations.jsonl and choices.jsonl. The held-out examples are
-prompted under the prompt contract that the model was trained with; the general suites in the plain form that they
-are published with (`Answer:`), as their reference implementation does.
+predictions/base and predictions/tuned, each with generations.jsonl, perturbed.jsonl (the same examples with slips, in
+other spellings, about other people), repeated.jsonl (some of them once more and in other batches: the noise) and
+choices.jsonl; predictions/how.json, and reports/efficiency.json. The held-out examples are prompted under the prompt
+contract that the model was trained with; the general suites in the plain form that they are published with.
 
     python -m tasks.predict models/base models/tuned data/examples/test.jsonl data/benchmarks predictions
+    reports/efficiency.json
 """
 
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, field_validator
 
-from tasks.data.files import Row, read_rows, sha256_of, staged, write_json, write_rows
-from tasks.data.questions import LETTERS, Question, read_benchmarks
+from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json, write_rows
 from tasks.data.splits import rank
-from tasks.errors import ParamsError
-from tasks.model.choose import Option, encode_option, score
+from tasks.data.suites.asked import Asked
+from tasks.data.suites.declared import Suite, load_suite
+from tasks.data.suites.general import General, words_of
+from tasks.data.suites.questions import Benchmark, read_benchmarks
+from tasks.model.answer import answer
 from tasks.model.encode import Tokenizer, contract_of, encode_prompt
 from tasks.model.generate import generate
 from tasks.model.load import Model, architecture, device, load_base, load_tokenizer, load_tuned, use_threads
+from tasks.model.peak import peak_bytes, reset_peak
 from tasks.params import Section, load
 from tasks.progress import Progress
 from tasks.prompts import contract as prompt_contract
 from tasks.prompts.contract import Contract
+from tasks.prompts.perturbed import KINDS, perturb
 from tasks.step import run
 
 
-class Suite(Section):
-    """Multiple-choice questions that both models answer."""
+class Perturbed(Section):
+    """The test examples changed, to see what the answers hold on to."""
 
-    suite: str
-    """The name under which it is reported, with the number of shots."""
-    benchmark: str
-    """A name in fetch.benchmarks."""
-    by: Literal["letter", "text"]
-    """letter: compare the scores of the options' letters; text: of the options' texts, per byte."""
-    shots: int
-    """Solved questions before each question; 0 for none."""
-    shots_from: str | None
-    """The benchmark that they are taken from."""
-    questions: int
-    """How many, drawn by the seed."""
+    kinds: list[str]
+    """Names of prompts/perturbed.py."""
+    examples: int = Field(ge=0)
+    """Of each kind at most, drawn by the seed among those that it changes; 0 for none."""
 
-    @model_validator(mode="after")
-    def _shots_come_from_elsewhere(self) -> "Suite":
-        if (self.shots > 0) != (self.shots_from is not None) or self.shots_from == self.benchmark:
-            raise ValueError("shots need a shots_from that is another benchmark, else a question could be its own shot")
-        return self
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: list[str]) -> list[str]:
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise ValueError(f"'{unknown[0]}' is no perturbation; there are {', '.join(KINDS)}")
+        return kinds
 
 
 class Predict(Section):
@@ -57,134 +58,150 @@ class Predict(Section):
     seed: int
     threads: int
     """CPU threads; 0: all cores."""
-    batch_size: int
+    batch_size: int = Field(ge=1)
     """Prompts generated at once."""
-    choice_batch_size: int
-    """Options scored at once."""
-    suites: list[Suite]
+    tokens_at_once: int = Field(ge=1)
+    """Tokens of questions that one pass reads."""
+    suites: list[General]
+    perturbed: Perturbed
+    repeated: int = Field(ge=0)
+    """Examples and questions answered twice more, to measure the noise; 0 for none."""
 
 
-def ask(question: Question, by: str, answer: str = "") -> str:
-    """A question as the field prints it (lm-evaluation-harness's MMLU and PIQA)."""
-    if by == "text":
-        return f"Question: {question.question}\nAnswer:"
-    options = "\n".join(f"{LETTERS[at]}. {text}" for at, text in enumerate(question.options))
-    return f"{question.question}\n{options}\nAnswer:{answer}"
+@dataclass(frozen=True)
+class Task:
+    """Everything that a model is asked."""
+
+    examples: list[Row]
+    perturbed: list[Row]
+    repeated: list[Row]
+    """Examples, with what is different: repeat = "again" or "other batch size"."""
+    questions: list[tuple[General, Suite, list[Asked]]]
+
+    @property
+    def answers(self) -> int:
+        """Of one model."""
+        asked = sum(len(asked) for *_, asked in self.questions)
+        return len(self.examples) + len(self.perturbed) + len(self.repeated) + asked
 
 
-def questions_of(benchmarks: dict[str, list[Question]], name: str) -> list[Question]:
-    """All questions of one fetched benchmark."""
-    if name not in benchmarks:
-        known = ", ".join(benchmarks)
-        raise ParamsError(f"params.yaml: predict.suites names '{name}', which is not in fetch.benchmarks: {known}.")
-    return benchmarks[name]
+def drawn(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
+    """Some rows, chosen by the seed and their ids alone, in their order."""
+    kept = {row["id"] for row in sorted(rows, key=lambda row: rank(seed, "example", row["id"]))[:count]}
+    return [row for row in rows if row["id"] in kept]
 
 
-def draw(questions: list[Question], count: int, seed: int) -> list[Question]:
-    """`count` questions, chosen by the seed and their ids alone."""
-    return sorted(questions, key=lambda question: rank(seed, "question", question.id))[:count]
-
-
-def options_of(questions: list[Question], suite: Suite, preamble: str, tokenizer: Tokenizer, kind: str) -> list[Option]:
-    """Every option of every question, in order, ready to be scored."""
-    options = []
-    for question in questions:
-        context = preamble + ask(question, suite.by)
-        for at, text in enumerate(question.options):
-            continuation = f" {LETTERS[at]}" if suite.by == "letter" else f" {text}"
-            options.append(encode_option(tokenizer, context, continuation, kind))
-    return options
-
-
-def choice_rows(questions: list[Question], suite: Suite, scores: list[float]) -> list[Row]:
-    """Which option each question's scores point to; by text, scores are per byte, so that length is no advantage."""
-    rows, start = [], 0
-    for question in questions:
-        own = scores[start : start + len(question.options)]
-        start += len(own)
-        if suite.by == "text":
-            own = [value / len(text.encode()) for value, text in zip(own, question.options, strict=True)]
-        key = f"{suite.benchmark}:{question.id}"
-        rows.append({
-            "suite": suite.suite, "shots": suite.shots, "id": key, "group": key, "n_choices": len(own),
-            "answer": question.answer, "predicted": max(range(len(own)), key=own.__getitem__),
-            "scores": [round(value, 6) for value in own],
-        })  # fmt: skip
-    return rows
-
-
-def answer_suite(
-    suite: Suite,
-    benchmarks: dict[str, list[Question]],
-    params: Predict,
-    model: Model,
-    tokenizer: Tokenizer,
-    progress: Progress,
-) -> list[Row]:
-    """Let a model choose an option of each question of a suite."""
-    questions = draw(questions_of(benchmarks, suite.benchmark), suite.questions, params.seed)
-    shots = draw(questions_of(benchmarks, suite.shots_from), suite.shots, params.seed) if suite.shots_from else []
-    preamble = "".join(ask(shot, suite.by, f" {LETTERS[shot.answer]}") + "\n\n" for shot in shots)
-    options = options_of(questions, suite, preamble, tokenizer, architecture(model))
-    each = len(options) / len(questions)
-    note = f"{suite.suite}, {suite.shots} shots"
-    scores = score(model, options, params.choice_batch_size, lambda done: progress.advance(done / each, note))
-    return choice_rows(questions, suite, scores)
+def task_of(examples: list[Row], benchmarks: dict[str, Benchmark], params: Predict) -> Task:
+    """Put together what both models are asked."""
+    changed = [
+        row
+        for kind in params.perturbed.kinds
+        for row in drawn(perturb(examples, kind, params.seed), params.perturbed.examples, params.seed)
+    ]
+    again = drawn(examples, params.repeated, params.seed)
+    repeated = [row | {"repeat": way} for way in ("again", "other batch size") for row in again]
+    asked = [(one, load_suite(one.suite), words_of(one, benchmarks, params.seed)) for one in params.suites]
+    return Task(examples, changed, repeated, asked)
 
 
 def write_answers(
-    examples: list[Row], params: Predict, model: Model, tokenizer: Tokenizer, contract: Contract, progress: Progress
-) -> list[Row]:
-    """Generate an answer to every held-out example."""
+    examples: Sequence[Row], batch_size: int, model: Model, tokenizer: Tokenizer, contract: Contract,
+    advance: Callable[[int], None],
+) -> list[Row]:  # fmt: skip
+    """Generate an answer to each example."""
     prompts = [encode_prompt(tokenizer, row["input"], contract) for row in examples]
     limits = [prompt_contract.limit_of(row["family"], contract) for row in examples]
-    answers = generate(
-        model,
-        tokenizer,
-        prompts,
-        limits,
-        contract,
-        params.batch_size,
-        lambda done: progress.advance(done, "held-out examples"),
-    )
-    kept = ("id", "family", "template", "wording", "group", "input", "target")
+    answers = generate(model, tokenizer, prompts, limits, contract, batch_size, advance)
+    kept = ("id", "family", "template", "wording", "group", "input", "target", "perturbation", "repeat")
     return [
-        {
-            **{key: row[key] for key in kept},
-            "output": answer.text,
-            "output_tokens": answer.tokens,
-            "finished": answer.finished,
-        }
-        for row, answer in zip(examples, answers, strict=True)
+        {key: row[key] for key in kept if key in row}
+        | {"output": one.text, "output_tokens": one.tokens, "finished": one.finished, "prompt_tokens": len(prompt)}
+        for row, one, prompt in zip(examples, answers, prompts, strict=True)
     ]
 
 
-def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Path) -> None:
+def answered(
+    task: Task, params: Predict, model: Model, tokenizer: Tokenizer, contract: Contract, progress: Progress
+) -> dict[str, list[Row]]:
+    """All answers of one model, by the file that they go to."""
+
+    def generations(rows: Sequence[Row], batch_size: int, note: str) -> list[Row]:
+        return write_answers(rows, batch_size, model, tokenizer, contract, lambda done: progress.advance(done, note))
+
+    def choices(general: General, suite: Suite, asked: list[Asked], tokens_at_once: int) -> list[Row]:
+        note = f"{suite.title}, {general.shots} shots"
+        done = (
+            (lambda more: progress.advance(more, note)) if tokens_at_once == params.tokens_at_once else lambda _: None
+        )
+        return answer(model, tokenizer, suite, general.by, general.shots, asked, tokens_at_once, done)
+
+    other = max(1, params.batch_size // 4)
+    once, in_other = ([row for row in task.repeated if row["repeat"] == way] for way in ("again", "other batch size"))
+    return {
+        "generations": generations(task.examples, params.batch_size, "held-out examples"),
+        "perturbed": generations(task.perturbed, params.batch_size, "perturbed examples"),
+        "repeated": generations(once, params.batch_size, "once more") + generations(in_other, other, "other batches"),
+        "choices": [row for one in task.questions for row in choices(*one, params.tokens_at_once)],
+        "repeated_choices": [
+            row for general, suite, asked in task.questions
+            for row in choices(general, suite, asked[: params.repeated], max(1, params.tokens_at_once // 4))
+        ],
+    }  # fmt: skip
+
+
+def cost(rows: dict[str, list[Row]], seconds: float, peak: int) -> Row:
+    """What one model's answers took."""
+    written = [row for key in ("generations", "perturbed", "repeated") for row in rows[key]]
+    return {
+        "seconds": round(seconds, 1), "peak_mb": peak >> 20, "answers": len(written), "choices": len(rows["choices"]),
+        "prompt_tokens": sum(row["prompt_tokens"] for row in written),
+        "output_tokens": sum(row["output_tokens"] for row in written),
+    }  # fmt: skip
+
+
+def how(params: Predict, contract: Contract, task: Task, folders: dict[str, Path], benchmarks: Path) -> Row:
+    """What the answers were made with: what two sets of answers must have alike to be compared."""
+    available = read_benchmarks(benchmarks)
+    manifest = read_json(benchmarks / "manifest.json")["sources"]
+    return {
+        "weights_sha256": {name: sha256_of(folder) for name, folder in folders.items()},
+        "contract_sha256": prompt_contract.digest(contract),
+        "decoding": "greedy", "max_new_tokens": contract.max_new_tokens, "long_prompts": contract.long_prompts,
+        "batch_size": params.batch_size, "tokens_at_once": params.tokens_at_once, "dtype": "float32",
+        "device": device().type, "threads": params.threads, "seed": params.seed,
+        "chat_template": {"held-out examples": contract.format, "suites": "none"},
+        "suites": [
+            {
+                **general.model_dump(), "version": suite.version, "title": suite.title, "licence": suite.licence,
+                "origin": suite.origin, "paper": suite.paper, "prompt_of": suite.prompt_of, "length": suite.length,
+                "asked": len(asked), "available": len(available[general.benchmark].questions),
+                "left_out": available[general.benchmark].left_out, "published": suite.published,
+                "url": manifest[general.benchmark]["url"], "sha256": manifest[general.benchmark]["sha256"],
+            }
+            for general, suite, asked in task.questions
+        ],
+    }  # fmt: skip
+
+
+def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Path, efficiency: Path) -> None:
     """Let the base and the tuned model answer the held-out examples and the general suites."""
     params = load("predict", Predict)
     use_threads(params.threads)
-    tokenizer, contract, examples = load_tokenizer(tuned), prompt_contract.read(tuned), read_rows(test)
-    asked = read_benchmarks(benchmarks)
-    progress = Progress("predict", 2 * (len(examples) + sum(suite.questions for suite in params.suites)), "answers")
+    tokenizer, contract = load_tokenizer(tuned), prompt_contract.read(tuned)
+    task = task_of(read_rows(test), read_benchmarks(benchmarks), params)
+    progress, costs = Progress("predict", 2 * task.answers, "answers"), {}
     with staged(predictions) as folder:
-        for name, weights in (("base", base), ("tuned", tuned)):
+        for name in ("base", "tuned"):
+            start, _ = time.monotonic(), reset_peak(device())
             model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
             limits = (contract.max_prompt_tokens, contract.max_new_tokens, contract.long_prompts)
-            now = contract_of(tokenizer, architecture(model), *limits)
-            prompt_contract.require_equal(contract, now)
-            write_rows(
-                folder / name / "generations.jsonl",
-                write_answers(examples, params, model, tokenizer, contract, progress),
-            )
-            choices = [
-                row for suite in params.suites for row in answer_suite(suite, asked, params, model, tokenizer, progress)
-            ]
-            write_rows(folder / name / "choices.jsonl", choices)
-            write_json(folder / name / "decoding.json", {
-                "weights_sha256": sha256_of(weights), "contract_sha256": prompt_contract.digest(contract),
-                "decoding": "greedy",
-                "max_new_tokens": contract.max_new_tokens, "batch_size": params.batch_size, "dtype": "float32",
-            })  # fmt: skip
+            prompt_contract.require_equal(contract, contract_of(tokenizer, architecture(model), *limits))
+            rows = answered(task, params, model, tokenizer, contract, progress)
+            for file, own in rows.items():
+                write_rows(folder / name / f"{file}.jsonl", own)
+            costs[name] = cost(rows, time.monotonic() - start, peak_bytes(device()))
+        write_json(folder / "how.json", how(params, contract, task, {"base": base, "tuned": tuned}, benchmarks))
+    write_json(efficiency, costs)
 
 
 if __name__ == "__main__":

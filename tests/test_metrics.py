@@ -1,4 +1,4 @@
-"""ROUGE and BLEU are the libraries' own numbers; comparisons are honest about what they cannot tell."""
+"""ROUGE, BLEU and chrF are the libraries' own numbers; comparisons are honest about what they cannot tell."""
 
 import subprocess
 import sys
@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
-from tasks.metrics import bleu, match, rouge
+from tasks.metrics import bleu, chrf, match, rouge
 from tasks.metrics.bleu import Bleu
 from tasks.metrics.compare import MEAN, Resampling, Scoring, compare, mean
-from tasks.metrics.identity import MEASURES, card
 from tasks.metrics.rouge import Rouge
+from tasks.metrics.texts import Texts
 
 HOW = Resampling(seed=17, resamples=1000, confidence=0.95)
 OUTPUTS = [
@@ -45,7 +46,7 @@ def test_rouge_is_rouge_scores_mean_f_measure_on_tricky_strings() -> None:
     scorer = RougeScorer(list(rouge.KEYS), use_stemmer=True)
     scored = [scorer.score(target, output) for target, output in zip(TARGETS, OUTPUTS, strict=True)]
     ours = Rouge(keep_in_memory=True).compute(predictions=OUTPUTS, references=TARGETS)
-    statistics = rouge.statistics(OUTPUTS, TARGETS)
+    statistics = rouge.statistics(Texts(OUTPUTS, TARGETS, None))
     for key in rouge.KEYS:
         theirs = [100 * score[key].fmeasure for score in scored]
         assert ours[key] == pytest.approx(np.mean(theirs), abs=1e-9)
@@ -64,7 +65,7 @@ def test_bleu_is_sacrebleus_corpus_bleu_and_keeps_its_signature() -> None:
 
 def test_bleu_of_summed_counts_is_sacrebleus_on_every_resample() -> None:
     random = np.random.default_rng(3)
-    counts = bleu.statistics(OUTPUTS, TARGETS)["bleu"]
+    counts = bleu.statistics(Texts(OUTPUTS, TARGETS, None))["bleu"]
     draws = [random.integers(len(OUTPUTS), size=size) for size in (1, 2, 3, 5, 10) for _ in range(20)]
     for draw in draws:
         expected = BLEU().corpus_score([OUTPUTS[i] for i in draw], [[TARGETS[i] for i in draw]]).score
@@ -72,7 +73,8 @@ def test_bleu_of_summed_counts_is_sacrebleus_on_every_resample() -> None:
 
 
 def test_bleu_of_nothing_written_is_zero_and_not_nan() -> None:
-    assert bleu.score(bleu.statistics(["", " "], ["a b c d", "e"])["bleu"].sum(axis=0)) == 0
+    nothing = Texts(["", " "], ["a b c d", "e"], None)
+    assert bleu.score(bleu.statistics(nothing)["bleu"].sum(axis=0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_bleu_of_nothing_written_is_zero_and_not_nan() -> None:
     ],
 )
 def test_an_answer_matches_only_as_a_whole(output: str, target: str, same: bool) -> None:
-    assert match.statistics([output], [target])["exact_match"].tolist() == [[100.0 * same, 1.0]]
+    assert match.statistics(Texts([output], [target], None))["exact_match"].tolist() == [[100.0 * same, 1.0]]
 
 
 def test_chance_follows_the_number_of_choices() -> None:
@@ -99,7 +101,7 @@ def test_chance_follows_the_number_of_choices() -> None:
 
 
 def test_length_ratio_is_words_written_over_words_wanted() -> None:
-    counts = match.length_statistics(["a b c", ""], ["a", "b"])["length_ratio"]
+    counts = match.length_statistics(Texts(["a b c", ""], ["a", "b"], None))["length_ratio"]
     assert mean(counts.sum(axis=0)) == 1.5
 
 
@@ -159,7 +161,7 @@ def test_every_interval_holds_its_point() -> None:
 
 
 def test_equal_models_differ_by_zero_and_cannot_be_told_apart() -> None:
-    counts = bleu.statistics(OUTPUTS, TARGETS)["bleu"]
+    counts = bleu.statistics(Texts(OUTPUTS, TARGETS, None))["bleu"]
     row = compare(counts, counts, [str(i) for i in range(len(counts))], Scoring(bleu.score, None), HOW)
     assert (row["difference"], row["difference_low"], row["difference_high"]) == (0.0, 0.0, 0.0)
     assert row["verdict"] == "cannot tell"
@@ -207,12 +209,14 @@ def test_memory_is_bounded_by_drawing_in_blocks_that_change_nothing(monkeypatch:
     assert compare(match.means(base), match.means(tuned), groups, MEAN, HOW) == whole
 
 
-def test_every_measure_has_a_card_and_statistics_of_its_own_name() -> None:
-    for key, measure in MEASURES.items():
-        found = measure.statistics(["one two three four", ""], ["one two three four", "five"])[key]
-        assert found.shape[0] == 2
-        assert np.isfinite(measure.scoring.score(found.sum(axis=0)))
-        assert {"label", "what", "scale", "library", "judged"} <= set(card(key))
+def test_chrf_of_summed_counts_is_sacrebleus_on_every_resample() -> None:
+    random = np.random.default_rng(3)
+    counts = chrf.statistics(Texts(OUTPUTS, TARGETS, None))["chrf"]
+    draws = [random.integers(len(OUTPUTS), size=size) for size in (1, 2, 5, 10) for _ in range(20)]
+    scores = chrf.score(np.stack([counts[draw].sum(axis=0) for draw in draws]))
+    expected = [CHRF().corpus_score([OUTPUTS[i] for i in draw], [[TARGETS[i] for i in draw]]).score for draw in draws]
+    assert scores == pytest.approx(expected, abs=1e-9)
+    assert chrf.signature().startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:")
 
 
 @pytest.mark.slow  # a fresh interpreter imports evaluate: 5 s

@@ -16,6 +16,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from tasks.metrics.compare import Matrix
 from tasks.metrics.interface import PAIR_OF_STRINGS, Metric, MetricInfo
+from tasks.metrics.texts import Texts
 
 ORDERS = 4  # n-grams of 1 to 4 tokens
 
@@ -32,22 +33,23 @@ class Bleu(Metric):  # type: ignore[misc]  # evaluate publishes no types
         The counts: output tokens, target tokens, matching 1- to 4-grams, output's 1- to 4-grams.
         """
         if per_example:
-            pairs = zip(predictions, references, strict=True)
-            return {"bleu": [_counts(output, target) for output, target in pairs]}
+            return {"bleu": counts_of(predictions, references).tolist()}
         metric = BLEU()
         bleu = metric.corpus_score(predictions, [references]).score
         return {"bleu": float(bleu), "signature": str(metric.get_signature())}
 
 
-def _counts(output: str, target: str) -> list[float]:
-    counted = BLEU().corpus_score([output], [[target]])
-    return [float(count) for count in (counted.sys_len, counted.ref_len, *counted.counts, *counted.totals)]
+def counts_of(outputs: Sequence[str], targets: Sequence[str]) -> Matrix:
+    """(n, 10): each pair's counts, in `Bleu`'s order."""
+    metric = BLEU()  # once: making one costs more than counting a sentence
+    counted = [metric.corpus_score([output], [[target]]) for output, target in zip(outputs, targets, strict=True)]
+    rows = [(one.sys_len, one.ref_len, *one.counts, *one.totals) for one in counted]
+    return np.array(rows, dtype=np.float64).reshape(-1, 2 + 2 * ORDERS)
 
 
-def statistics(outputs: Sequence[str], targets: Sequence[str]) -> dict[str, Matrix]:
+def statistics(texts: Texts) -> dict[str, Matrix]:
     """(n, 10): each example's counts, in `Bleu`'s order."""
-    counts = Bleu(keep_in_memory=True).compute(predictions=list(outputs), references=list(targets), per_example=True)
-    return {"bleu": np.array(counts["bleu"])}
+    return {"bleu": counts_of(texts.outputs, texts.targets)}
 
 
 def score(sums: Matrix) -> Matrix:

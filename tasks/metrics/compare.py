@@ -2,32 +2,34 @@
 
     compare(base, tuned, groups, MEAN, Resampling(seed=17, resamples=2000, confidence=0.95))
 
-Percentile bootstrap. What is drawn, with replacement, is groups and not examples, because examples of one
-group (one dialogue, one article) are not independent. Base and tuned get the same draws, so what they share
-cancels in the difference. An example is a row of sufficient statistics and a score is a function of their
-sums, so a mean, a ratio and corpus BLEU are all recomputed in each resample by the same code.
+Percentile bootstrap. What is drawn, with replacement, is groups and not examples, because examples of one group (one
+dialogue, one article) are not independent. Base and tuned get the same draws, so what they share cancels in the
+difference. An example is a row of sufficient statistics and a score is a function of their sums, so a mean, a ratio and
+corpus BLEU are all recomputed in each resample by the same code.
 
 Three rules keep small samples honest:
 * too few groups for a sign test to reject at this confidence (6 at 0.95) is always "cannot tell";
-* where no resample differs (every answer right, say) the bootstrap sees no spread, and the exact binomial
-bound on
+* where no resample differs (every answer right, say) the bootstrap sees no spread, and the exact binomial bound on
   what was never observed takes its place (for scores with known ends);
 * an interval always holds its point estimate.
-With fewer than about 20 groups percentile intervals are still some points too narrow.
-Truth: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; Koehn 2004 (paired, for BLEU).
+With fewer than about 20 groups percentile intervals are still some points too narrow. Truth: Efron and Tibshirani, An
+Introduction to the Bootstrap (1993), ch. 13; Koehn 2004 (paired, for BLEU).
 """
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 Ends = tuple[float, float]
+Better = Literal["higher", "lower"] | None
 
+NOT_JUDGED = "not judged"  # the verdict where neither direction is good
 DECIMALS = 4  # of every written number: far below any interval, and above what summation order changes
 DRAWS_AT_ONCE = 4_000_000  # group counts held in memory at a time: 32 MB
 
@@ -62,9 +64,16 @@ class Scoring:
     """Sums of statistics (..., k) -> scores (...)."""
     ends: Ends | None
     """Least and greatest value of one example, and so of the score; None for a score that is no mean."""
+    better: Better = "higher"
+    """Which direction is good; None where neither is, and nothing is judged. A difference is always tuned - base."""
+
+    def told(self, difference: float) -> str:
+        """What a difference that is clear of chance means: the one place that knows which direction is good."""
+        return "better" if (difference > 0) == (self.better == "higher") else "worse"
 
 
-MEAN = Scoring(mean, (0.0, 100.0))  # of percentages
+MEAN = Scoring(mean, (0.0, 100.0))  # of percentages, or a ratio of sums that is one
+LOWER_MEAN = Scoring(mean, (0.0, 100.0), better="lower")
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ def compare(
         scoring: from sums of statistics to the score.
         resampling: seed, number and confidence.
     """
-    return row_of(resample({"": Measured(base, tuned, scoring)}, groups, resampling)[""], scoring.ends, resampling)
+    return row_of(resample({"": Measured(base, tuned, scoring)}, groups, resampling)[""], scoring, resampling)
 
 
 def resample(measured: Mapping[str, Measured], groups: Sequence[str], resampling: Resampling) -> dict[str, Draws]:
@@ -129,26 +138,25 @@ def resample(measured: Mapping[str, Measured], groups: Sequence[str], resampling
     }
 
 
-def row_of(draws: Draws, ends: Ends | None, resampling: Resampling) -> dict[str, float | int | str]:
+def row_of(draws: Draws, scoring: Scoring, resampling: Resampling) -> dict[str, float | int | str]:
     """Scores, intervals and verdict of one metric.
 
     Args:
         draws: of it.
-        ends: least and greatest value of the score, where it has them.
+        scoring: the score's ends, and which direction is good.
         resampling: what they were drawn with.
 
     Returns:
-        base, tuned and difference (tuned - base), each with _low and _high, in the score's scale; n
-        examples; groups; verdict "better" (the tuned score is higher, interval clear of zero), "worse" or
-        "cannot tell".
+        base, tuned and difference (tuned - base), each with _low and _high, in the score's scale; n examples; groups;
+        verdict "better" (interval clear of zero, on the good side), "worse", "cannot tell" or "not judged".
     """
     row: dict[str, float | int | str] = {}
     for column, name in enumerate(("base", "tuned", "difference")):
-        reach = span_of(ends) if name == "difference" else ends
+        reach = span_of(scoring.ends) if name == "difference" else scoring.ends
         point = float(draws.points[column])
         low, high = interval_of(point, draws.drawn[:, column], draws.groups, resampling, reach)
         row |= {name: _rounded(point), f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
-    verdict = _verdict(float(row["difference_low"]), float(row["difference_high"]), draws.groups, resampling)
+    verdict = _verdict(_rounded(low), _rounded(high), draws.groups, scoring, resampling)  # of the difference, the last
     return row | {"n": draws.n, "groups": draws.groups, "verdict": verdict}
 
 
@@ -201,10 +209,11 @@ def interval_of(
     return min(low, point), max(high, point)
 
 
-def _verdict(low: float, high: float, groups: int, resampling: Resampling) -> str:
-    if groups < resampling.least_groups:
-        return "cannot tell"
-    return "better" if low > 0 else "worse" if high < 0 else "cannot tell"
+def _verdict(low: float, high: float, groups: int, scoring: Scoring, resampling: Resampling) -> str:
+    if scoring.better is None:
+        return NOT_JUDGED
+    clear = groups >= resampling.least_groups and (low > 0 or high < 0)
+    return scoring.told(low + high) if clear else "cannot tell"
 
 
 def _rounded(value: float) -> float:

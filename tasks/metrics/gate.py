@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tasks.metrics.compare import MEAN, Matrix, Resampling, compare
+from tasks.metrics.compare import MEAN, Matrix, Resampling, Scoring, compare
 from tasks.metrics.identity import MEASURES
+from tasks.metrics.texts import Texts
 
 Row = Mapping[str, Any]
 Verdict = Literal["promote", "reject", "insufficient evidence"]
@@ -132,12 +133,21 @@ def _beats_base(model: Evidence, gate: Gate) -> list[Check]:
         return [Check(None, f"There is no finite {gate.primary} of base and tuned among the metrics.")]
     enough = True if row["n"] >= gate.min_examples else None
     size = Check(enough, f"{gate.primary} rests on {row['n']} examples; {gate.min_examples} are asked for.")
-    return [size, _judged(f"{gate.primary}: base {row['base']:.2f}, tuned {row['tuned']:.2f}", row)]
+    told = f"{gate.primary}: base {row['base']:.2f}, tuned {row['tuned']:.2f}"
+    return [size, _judged(told, row, _scoring(gate.primary))]
 
 
-def _judged(told: str, row: Row) -> Check:
+def _scoring(primary: str) -> Scoring:
+    """How the metric that decides comes out of its statistics; a suite's is the share of right answers."""
+    key = primary.partition(".")[2]
+    return MEASURES[key].scoring if key in MEASURES else MEAN
+
+
+def _judged(told: str, row: Row, scoring: Scoring) -> Check:
     low, high, difference = (float(row[f"difference{end}"]) for end in ("_low", "_high", ""))
     told += f", difference {difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+    if scoring.better == "lower":  # from here on as a gain
+        low, high, difference = -high, -low, -difference
     if row["verdict"] == "better" and low > 0:
         return Check(True, f"{told}.")
     if row["verdict"] == "worse" or high <= 0:
@@ -176,10 +186,10 @@ def _beats_champion(model: Evidence, champion: Evidence, gate: Gate) -> Check:
     ours, theirs = _answers(model, gate.primary), _answers(champion, gate.primary)
     if not ours or [_asked(row) for row in ours] != [_asked(row) for row in theirs]:
         return Check(None, f"{who} did not answer the same examples for {gate.primary}.")
-    scoring = MEASURES[key].scoring if key in MEASURES else MEAN
+    scoring = _scoring(gate.primary)
     groups = [str(row["group"]) for row in ours]
     row = compare(_statistics(theirs, key), _statistics(ours, key), groups, scoring, model.resampling)
-    return _judged(f"{who} has {gate.primary} {row['base']:.2f}, this {row['tuned']:.2f}", row)
+    return _judged(f"{who} has {gate.primary} {row['base']:.2f}, this {row['tuned']:.2f}", row, scoring)
 
 
 def _asked(row: Row) -> tuple[Any, ...]:
@@ -198,4 +208,4 @@ def _answers(model: Evidence, primary: str) -> list[Row]:
 def _statistics(rows: Sequence[Row], key: str) -> Matrix:
     if key == "accuracy":
         return np.array([[100.0 * (row["predicted"] == row["answer"]), 1.0] for row in rows])
-    return MEASURES[key].statistics([row["output"] for row in rows], [row["target"] for row in rows])[key]
+    return MEASURES[key].statistics(Texts.of(rows))[key]

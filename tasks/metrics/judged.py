@@ -10,14 +10,27 @@ have been told is the smallest difference that this many groups find four times 
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import stats
 
-from tasks.metrics.compare import DECIMALS, Draws, Matrix, Measured, Resampling, interval_of, resample, row_of, span_of
+from tasks.metrics.compare import (
+    DECIMALS,
+    NOT_JUDGED,
+    Draws,
+    Matrix,
+    Measured,
+    Resampling,
+    Scoring,
+    interval_of,
+    resample,
+    row_of,
+    span_of,
+)
 
+K = TypeVar("K", bound=Hashable)
 POWER = 0.8  # with which a difference is to be found
 P_DECIMALS = 6
 
@@ -25,7 +38,7 @@ P_DECIMALS = 6
 def judge(
     measured: Mapping[str, Measured], groups: Sequence[str], resampling: Resampling, margin: float | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Compare two models by several metrics, of which higher is better.
+    """Compare two models by several metrics; p values are adjusted for all of them, so leave out what nobody judges.
 
     Args:
         measured: by metric, over the same n examples.
@@ -36,17 +49,18 @@ def judge(
     Returns:
         By metric what `row_of` says, with test ("bootstrap" or "mcnemar"), p, p_holm, detectable (the smallest
         difference that would be found), equivalent_within (the smallest margin within which the two are equivalent),
-        groups_needed (None unless it cannot be told) and verdict: "better", "worse", "equivalent" or "cannot tell".
+        groups_needed (None unless it cannot be told) and verdict: "better", "worse", "equivalent", "cannot tell" or,
+        where neither direction is good, "not judged".
     """
     drawn = resample(measured, groups, resampling)
     tests = {key: p_of(one, drawn[key]) for key, one in measured.items()}
     adjusted = holm({key: p for key, (_, p) in tests.items()})
     rows = {}
     for key, one in measured.items():
-        row = row_of(drawn[key], one.scoring.ends, resampling) | more(drawn[key], one, resampling)
+        row = row_of(drawn[key], one.scoring, resampling) | more(drawn[key], one, resampling)
         test, p = tests[key]
         row |= {"test": test, "p": round(p, P_DECIMALS), "p_holm": round(adjusted[key], P_DECIMALS)}
-        verdict = verdict_of(row, adjusted[key], resampling, margin)
+        verdict = verdict_of(row, adjusted[key], one.scoring, resampling, margin)
         needed = groups_needed(row) if verdict == "cannot tell" else None
         rows[key] = row | {"groups_needed": needed, "verdict": verdict}
     return rows
@@ -73,9 +87,10 @@ def right_or_wrong(one: Measured) -> tuple[Matrix, Matrix] | None:
     return (one.base[:, 0], one.tuned[:, 0]) if is_binary else None
 
 
-def holm(values: Mapping[str, float]) -> dict[str, float]:
+def holm(values: Mapping[K, float]) -> dict[K, float]:
     """Adjust p values for their number: step down, the smallest times their count, the next times one less, ..."""
-    adjusted, highest = {}, 0.0
+    adjusted: dict[K, float] = {}
+    highest = 0.0
     for place, (key, p) in enumerate(sorted(values.items(), key=lambda item: item[1])):
         highest = max(highest, min(1.0, (len(values) - place) * p))
         adjusted[key] = highest
@@ -95,15 +110,19 @@ def more(draws: Draws, one: Measured, resampling: Resampling) -> dict[str, Any]:
     }
 
 
-def verdict_of(row: Mapping[str, Any], p_holm: float, resampling: Resampling, margin: float | None) -> str:
+def verdict_of(
+    row: Mapping[str, Any], p_holm: float, scoring: Scoring, resampling: Resampling, margin: float | None
+) -> str:
     """A difference that does not matter is none; one that does has to be clear of chance."""
+    if scoring.better is None:
+        return NOT_JUDGED
     if row["groups"] < resampling.least_groups:
         return "cannot tell"
     if margin is not None and row["equivalent_within"] <= margin:
         return "equivalent"
     if p_holm > 1.0 - resampling.confidence or row["difference"] == 0:
         return "cannot tell"
-    return "better" if row["difference"] > 0 else "worse"
+    return scoring.told(row["difference"])
 
 
 def groups_needed(row: Mapping[str, Any]) -> int | None:

@@ -1,16 +1,23 @@
-"""Exact match of short answers (labels, letters), and accuracy of choices by score; scale 0..100.
+"""Exact match and token F1 of short answers, and accuracy of choices by score; scale 0..100.
 
 An answer matches its target when both are the same after `normalise`. The whole answer has to match: "The
-answer is B" is not "B", because a label that something else reads has to be a label.
+answer is B" is not "B", because a label that something else reads has to be a label. Token F1 is for answers
+that are a phrase: SQuAD's (Rajpurkar et al. 2016), of the words that output and target share, in any order.
 """
 
+import string
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tasks.metrics.compare import Matrix
+from tasks.metrics.texts import Texts
+
+ARTICLES = {"a", "an", "the"}
+ASCII_MARKS = frozenset(string.punctuation)  # with $, + and the like, which SQuAD drops too
 
 
 def normalise(text: str) -> str:
@@ -37,15 +44,40 @@ def means(values: Sequence[float] | Sequence[bool]) -> Matrix:
     return np.column_stack([np.asarray(values, dtype=np.float64), np.ones(len(values))])
 
 
-def statistics(outputs: Sequence[str], targets: Sequence[str]) -> dict[str, Matrix]:
+def statistics(texts: Texts) -> dict[str, Matrix]:
     """(n, 2): 100 where the output is the target after `normalise`, else 0; and 1. Nothing never matches."""
-    pairs = [(normalise(output), normalise(target)) for output, target in zip(outputs, targets, strict=True)]
+    pairs = [
+        (normalise(output), normalise(target)) for output, target in zip(texts.outputs, texts.targets, strict=True)
+    ]
     return {"exact_match": means([100.0 * (output == target and output != "") for output, target in pairs])}
 
 
-def length_statistics(outputs: Sequence[str], targets: Sequence[str]) -> dict[str, Matrix]:
+def words_of(text: str) -> list[str]:
+    """Words as SQuAD counts them, after NFKC: lower case, no punctuation, no articles."""
+    kept = "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if not _is_punctuation(c))
+    return [word for word in kept.split() if word not in ARTICLES]
+
+
+def _is_punctuation(character: str) -> bool:
+    return character in ASCII_MARKS or (not character.isascii() and unicodedata.category(character).startswith("P"))
+
+
+def token_f1(output: str, target: str) -> float:
+    """F-measure of shared words, each as often as it stands in both, 0..1; a text without words shares none."""
+    written, wanted = Counter(words_of(output)), Counter(words_of(target))
+    shared = (written & wanted).total()
+    return 2 * shared / (written.total() + wanted.total()) if shared else 0.0
+
+
+def token_statistics(texts: Texts) -> dict[str, Matrix]:
+    """(n, 2): each example's token F1, 0..100; and 1."""
+    pairs = zip(texts.outputs, texts.targets, strict=True)
+    return {"token_f1": means([100.0 * token_f1(output, target) for output, target in pairs])}
+
+
+def length_statistics(texts: Texts) -> dict[str, Matrix]:
     """(n, 2): words of the output and of the target (split at white space), so that sums give their ratio."""
-    words = [[float(len(text.split())) for text in texts] for texts in (outputs, targets)]
+    words = [[float(len(text.split())) for text in side] for side in (texts.outputs, texts.targets)]
     return {"length_ratio": np.column_stack(words)}
 
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.data.files import Row, read_rows
+from tasks.data.files import Row, read_json, read_rows
 from tasks.errors import DataError
 
 
@@ -16,6 +17,7 @@ class Generation(BaseModel):
 
     model_config = ConfigDict(strict=True)
     file: ClassVar[str] = "generations.jsonl"
+    may_be_empty: ClassVar[bool] = False
     key: ClassVar[tuple[str, ...]] = ("id",)
     shared: ClassVar[tuple[str, ...]] = ("family", "template", "wording", "group", "input", "target")
 
@@ -30,8 +32,31 @@ class Generation(BaseModel):
     output: str
     """May be empty: a model that writes nothing is scored as such."""
     output_tokens: int
+    prompt_tokens: int
     finished: bool
     """False where the model was cut off at its greatest number of tokens."""
+
+
+class Perturbed(Generation):
+    """One row of perturbed.jsonl: the same of an example whose record was changed."""
+
+    file: ClassVar[str] = "perturbed.jsonl"
+    key: ClassVar[tuple[str, ...]] = ("perturbation", "id")
+    may_be_empty: ClassVar[bool] = True
+
+    perturbation: str
+    """A name of prompts/perturbed.py."""
+
+
+class Repeated(Generation):
+    """One row of repeated.jsonl: the same of an example that was answered before."""
+
+    file: ClassVar[str] = "repeated.jsonl"
+    key: ClassVar[tuple[str, ...]] = ("repeat", "id")
+    may_be_empty: ClassVar[bool] = True
+
+    repeat: str
+    """"again", or "other batch size"."""
 
 
 class Choice(BaseModel):
@@ -39,22 +64,71 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(strict=True)
     file: ClassVar[str] = "choices.jsonl"
+    may_be_empty: ClassVar[bool] = False
     key: ClassVar[tuple[str, ...]] = ("suite", "shots", "id")
-    shared: ClassVar[tuple[str, ...]] = ("group", "n_choices", "answer")
+    shared: ClassVar[tuple[str, ...]] = ("group", "n_choices", "answer", "measure", "subject")
 
     suite: str
+    measure: str
+    """What its answers are counted for: data/suites/declared.py."""
     shots: int
     id: str
     group: str
+    subject: str
+    """"" where the suite has none."""
+    discipline: str
     n_choices: int
     answer: int
     """Index of the right choice, from 0."""
     predicted: int
     scores: list[float]
     """One score a choice; the greatest is the model's."""
+    cut: bool
+    """Whether the prompt lost its beginning, because the model reads no more."""
+    roles: dict[str, Any]
+    """What else its suite says of a question."""
+
+
+class RepeatedChoice(Choice):
+    """One row of repeated_choices.jsonl: the same of a question that was answered before."""
+
+    file: ClassVar[str] = "repeated_choices.jsonl"
+    may_be_empty: ClassVar[bool] = True
 
 
 Kind = type[Generation] | type[Choice]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Everything that one model answered, by file."""
+
+    generations: list[Row]
+    choices: list[Row]
+    perturbed: list[Row]
+    repeated: list[Row]
+    repeated_choices: list[Row]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Both models' answers to the same examples and questions."""
+
+    base: Answers
+    tuned: Answers
+    how: Row
+    """What they were made with: predictions/how.json."""
+
+
+def read_predictions(predictions: Path) -> Predictions:
+    """All files of predictions/, checked.
+
+    Raises:
+        DataError: as `paired` does.
+    """
+    read = [read_pair(predictions, kind) for kind in (Generation, Choice, Perturbed, Repeated, RepeatedChoice)]
+    base, tuned = (Answers(*(pair[side] for pair in read)) for side in (0, 1))
+    return Predictions(base, tuned, read_json(predictions / "how.json"))
 
 
 def files_of(predictions: Path, *kinds: Kind) -> list[Path]:
@@ -74,13 +148,12 @@ def paired(base: Sequence[Row], tuned: Sequence[Row], kind: Kind) -> None:
     """Check that both models answered the same examples, in one order, with something in every field.
 
     Raises:
-        DataError: a file is empty, a field is missing or of another type, a score is not finite, an index
-        is not that
+        DataError: a file is empty, a field is missing or of another type, a score is not finite, an index is not that
             of a choice, an id comes twice, or the two files differ in ids or in what both should share.
     """
     for model, rows in (("base", base), ("tuned", tuned)):
         where = f"predictions/{model}/{kind.file}"
-        if not rows:
+        if not rows and not kind.may_be_empty:
             raise DataError(f"{where} is empty: there is nothing to evaluate; run predict again.")
         for number, row in enumerate(rows, start=1):
             _check(row, kind, f"{where}, line {number}")
@@ -123,7 +196,7 @@ def _check(row: Row, kind: Kind, where: str) -> None:
         detail = error.errors()[0]
         field = ".".join(str(part) for part in detail["loc"])
         raise DataError(f"{where}: '{field}': {detail['msg']}. Run predict again.") from None
-    if kind is Choice:
+    if issubclass(kind, Choice):
         _check_choice(row, where)
 
 

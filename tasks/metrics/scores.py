@@ -1,4 +1,4 @@
-"""Scores of two models' predictions: texts by family, choices by suite, each with intervals and a verdict."""
+"""What two models wrote, counted by family and by wording, ready to be judged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import DataError
-from tasks.metrics import match
-from tasks.metrics.compare import DECIMALS, MEAN, Matrix, Measured, Resampling, compare, resample, row_of
+from tasks.metrics.compare import DECIMALS, Matrix, Measured
 from tasks.metrics.identity import MEASURES
+from tasks.metrics.texts import Texts
+from tasks.metrics.together import Compared
 
 Row = dict[str, Any]
-Results = dict[str, dict[str, Row]]  # family or suite -> metric -> what `compare` says
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Family:
     """The same examples in the same order."""
     statistics: dict[str, tuple[Matrix, Matrix]]
     """Of each metric: (n, k) of base and of tuned."""
+    targets: dict[str, Matrix]
+    """Of each metric that looks at the input: (n, k) of the targets themselves, which is what the data teach."""
 
     def per_example(self, key: str) -> list[tuple[float, float]]:
         """Each example's score by itself, base and tuned (BLEU of one text is rough: for sorting only)."""
@@ -54,44 +56,38 @@ def _family(family: str, base: Sequence[Row], tuned: Sequence[Row], keys: Sequen
     counted: dict[str, list[Matrix]] = {}
     for count in dict.fromkeys(MEASURES[key].statistics for key in keys):  # one call gives all four ROUGEs
         for model in rows:
-            found = count([row["output"] for row in model], [row["target"] for row in model])
-            for key, matrix in found.items():
+            for key, matrix in count(Texts.of(model)).items():
                 counted.setdefault(key, []).append(matrix)
-    return Family(rows[0], rows[1], {key: (counted[key][0], counted[key][1]) for key in keys})
+    asked = [key for key in keys if MEASURES[key].needs_input]
+    as_targets = Texts.of([row | {"output": row["target"]} for row in rows[0]])
+    targets = {key: MEASURES[key].statistics(as_targets)[key] for key in asked}
+    return Family(rows[0], rows[1], {key: (counted[key][0], counted[key][1]) for key in keys}, targets)
 
 
-def score_texts(predicted: Mapping[str, Family], resampling: Resampling) -> Results:
-    """Results of each family, and of its seen and held-out wordings apart where it has both."""
-    results: Results = {}
+def text_sections(predicted: Mapping[str, Family]) -> dict[str, Compared]:
+    """Every family's counts, ready to be judged; what looks at the input alone says what the targets score, too."""
+    return {family: _compared(rows, np.ones(len(rows.base), dtype=bool)) for family, rows in predicted.items()}
+
+
+def wording_sections(predicted: Mapping[str, Family]) -> dict[str, Compared]:
+    """Seen and held-out wordings of each family apart, where it has both."""
+    sections = {}
     for family, rows in predicted.items():
         wordings = np.array([row["wording"] for row in rows.base])
-        results[family] = _score(rows, np.ones(len(wordings), dtype=bool), resampling)
         for wording in sorted(set(wordings)) if len(set(wordings)) > 1 else []:
-            results[f"{family}_{wording}_wording"] = _score(rows, wordings == wording, resampling)
-    return results
+            sections[f"{family}_{wording}_wording"] = _compared(rows, wordings == wording)
+    return sections
 
 
-def _score(rows: Family, chosen: NDArray[np.bool_], resampling: Resampling) -> dict[str, Row]:
+def _compared(rows: Family, chosen: NDArray[np.bool_]) -> Compared:
     groups = [row["group"] for row, inside in zip(rows.base, chosen, strict=True) if inside]
     measured = {
         key: Measured(base[chosen], tuned[chosen], MEASURES[key].scoring)
         for key, (base, tuned) in rows.statistics.items()
     }
-    results = {}
-    for key, draws in resample(measured, groups, resampling).items():
-        row = row_of(draws, MEASURES[key].scoring.ends, resampling)
-        results[key] = row if MEASURES[key].judged else row | {"verdict": "not judged"}
-    return results
-
-
-def score_choices(base: Sequence[Row], tuned: Sequence[Row], resampling: Resampling) -> Results:
-    """Accuracy of each suite and number of shots as `<suite>_<shots>shot`, beside that of a blind guess."""
-    results: Results = {}
-    for suite, shots in dict.fromkeys((row["suite"], row["shots"]) for row in base):
-        ours, theirs = (
-            [row for row in model if (row["suite"], row["shots"]) == (suite, shots)] for model in (base, tuned)
-        )
-        counts = match.accuracy_statistics(ours), match.accuracy_statistics(theirs)
-        row = compare(*counts, [row["group"] for row in ours], MEAN, resampling)
-        results[f"{suite}_{shots}shot"] = {"accuracy": row | {"chance": round(match.chance(ours), DECIMALS)}}
-    return results
+    own = {key: count[chosen] for key, count in rows.targets.items()}
+    more = {
+        key: {"targets": round(float(MEASURES[key].scoring.score(count.sum(axis=0))), DECIMALS)}
+        for key, count in own.items()
+    }
+    return Compared(measured, groups, more)
