@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -62,6 +62,35 @@ def compare(  # noqa: PLR0913, PLR0917  # a command's options
         main(table, Columns(reference, a, b, group, given), metric or [], how, margin, as_json)
 
     guarded("compare", call)
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913, PLR0917  # a command's options
+    model: Annotated[Path, typer.Argument(help="A folder in Hugging Face's layout, or an adapter.")],
+    suite: Annotated[str, typer.Option(help="mmlu, arc_easy, hellaswag, ...: tasks/data/suites/library.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The folder of its questions; a fetched benchmark's unless said.")
+    ] = None,
+    shots: Annotated[int, typer.Option(min=0, help="Solved questions before each.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each subject at most.")] = None,
+    by: Annotated[Literal["letter", "text"] | None, typer.Option(help="The suite's own way unless said.")] = None,
+    base: Annotated[Path | None, typer.Option(help="The model that an adapter belongs to.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="An earlier --out: compare with it, question by question.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep every question's scores here, as JSON.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")] = 0,
+    tokens_at_once: Annotated[int, typer.Option(min=1, help="Tokens that one pass reads.")] = 1024,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, without the questions.")] = False,
+) -> None:
+    """Ask any model a suite of questions, and say how sure its score is."""
+
+    def call() -> None:
+        from tasks.ask import Asking, main
+
+        main(Asking(model, base, suite, data, by, shots, limit, threads, tokens_at_once), against, as_json, out)
+
+    guarded("evaluate", call)
 
 
 @app.command()

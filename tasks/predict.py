@@ -26,7 +26,16 @@ from tasks.data.suites.questions import Benchmark, read_benchmarks
 from tasks.model.answer import answer
 from tasks.model.encode import Tokenizer, contract_of, encode_prompt
 from tasks.model.generate import generate
-from tasks.model.load import Model, architecture, device, load_base, load_tokenizer, load_tuned, use_threads
+from tasks.model.load import (
+    Model,
+    architecture,
+    device,
+    load_base,
+    load_tokenizer,
+    load_tuned,
+    require_finite,
+    use_threads,
+)
 from tasks.model.peak import peak_bytes, reset_peak
 from tasks.params import Section, load
 from tasks.progress import Progress
@@ -194,6 +203,7 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
         for name in ("base", "tuned"):
             start, _ = time.monotonic(), reset_peak(device())
             model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
+            require_finite(model, f"the {name} model")
             limits = (contract.max_prompt_tokens, contract.max_new_tokens, contract.long_prompts)
             prompt_contract.require_equal(contract, contract_of(tokenizer, architecture(model), *limits))
             rows = answered(task, params, model, tokenizer, contract, progress)

@@ -4,6 +4,7 @@
 """
 
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -21,9 +22,13 @@ class Progress:
         unit: their name, e.g. "steps".
         every_s: seconds between lines; the first and last unit always give one.
         begun: units that were done before, by an earlier try.
+        aside: print to stderr and keep no file: a command's, whose stdout is its result.
     """
 
-    def __init__(self, step: str, total: int, unit: str, every_s: float = 5.0, begun: int = 0) -> None:
+    def __init__(
+        self, step: str, total: int, unit: str, every_s: float = 5.0, begun: int = 0, aside: bool = False
+    ) -> None:
+        self.aside = aside
         self.step, self.total, self.unit, self.every_s, self.begun = step, total, unit, every_s, begun
         self.started = time.monotonic()
         self.last = float("-inf")
@@ -38,7 +43,10 @@ class Progress:
         self.last = now
         new = done - self.begun
         left = (now - self.started) / new * (self.total - done) if new else float("nan")
-        print(f"{self.step}  {done:.0f} of {self.total} {self.unit}  {note}  {clock(left)} left", flush=True)
+        line = f"{self.step}  {done:.0f} of {self.total} {self.unit}  {note}  {clock(left)} left"
+        print(line, flush=True, file=sys.stderr if self.aside else sys.stdout)
+        if self.aside:
+            return
         row = {"step": self.step, "done": done, "total": self.total, "unit": self.unit}
         write_json(PROGRESS, {**row, "seconds_left": None if math.isnan(left) else round(left, 1)})
 

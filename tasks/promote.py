@@ -10,13 +10,15 @@ registry.
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 from pydantic import Field
 
 from tasks.data.files import read_json, read_rows, write_json
 from tasks.errors import TrackingError
 from tasks.metrics.compare import Resampling
-from tasks.metrics.gate import Decision, Evidence, Gate, decide
+from tasks.metrics.evidence import Decision, Evidence, Gate
+from tasks.metrics.gate import decide
 from tasks.params import Section, load
 from tasks.register import Register
 from tasks.step import run
@@ -36,6 +38,8 @@ class Promote(Section):
     """Fewer held-out examples than this are no evidence."""
     max_suite_drop: float = Field(ge=0, le=100)
     """Points of accuracy that a general suite may lose against the base model."""
+    guards: dict[str, Annotated[float, Field(ge=0)]]
+    """By metric (summarise.unsupported): points that it may be worse by, whatever the primary metric gained."""
 
 
 def read_evidence(version: Version, into: Path) -> Evidence:
@@ -54,22 +58,18 @@ def read_evidence(version: Version, into: Path) -> Evidence:
         return Evidence(
             version=version.number,
             weights=tags["luthier.weights.tuned"],
-            evaluated=_evaluated(cards["decoding"]),
+            evaluated=cards["weights_sha256"]["tuned"],
             test=tags["luthier.data.test"],
             leaks_clean=read_json(folder / "leaks.json").get("clean"),
             metrics=read_json(folder / "metrics.json"),
             resampling=Resampling(intervals["seed"], intervals["resamples"], intervals["confidence"]),
             generations=read_rows(folder / "predictions/tuned/generations.jsonl"),
             choices=read_rows(folder / "predictions/tuned/choices.jsonl"),
+            card=cards,
             rolled_back=tags.get("luthier.rolled_back"),
         )
     except (FileNotFoundError, KeyError) as error:
         raise TrackingError(f"the evidence of {version.uri} lacks {error}: register it again.") from None
-
-
-def _evaluated(decoding: object) -> str | None:
-    """The weights' digest that predict noted beside its predictions."""
-    return decoding.get("weights_sha256") if isinstance(decoding, dict) else None
 
 
 def carry_out(decision: Decision, challenger: Version, champion: Version | None) -> None:
@@ -97,7 +97,7 @@ def main() -> None:
     if champion is not None and champion.number == challenger.number:
         verdict, reason = "already champion", f"version {champion.number} is the champion already."
     else:
-        gate = Gate(params.primary, params.min_examples, params.max_suite_drop)
+        gate = Gate(params.primary, params.min_examples, params.max_suite_drop, params.guards)
         with TemporaryDirectory() as ours, TemporaryDirectory() as theirs:
             opponent = read_evidence(champion, Path(theirs)) if champion else None
             decision = decide(read_evidence(challenger, Path(ours)), opponent, gate)

@@ -51,7 +51,13 @@ def costs(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def evidence(out: Outputs, folder: str) -> dict[Path, str]:
     """The files that speak for the model, each with the artifact folder it goes to."""
-    reports = ["evaluate/metrics.json", "evaluate/cards.json", "evaluate/report.html", "expand/leaks.json"]
+    reports = [
+        "evaluate/metrics.json",
+        "evaluate/evaluation.json",
+        "evaluate/cards.json",
+        "evaluate/report.html",
+        "expand/leaks.json",
+    ]
     reports += ["validate/validation.json", "finetune/training.jsonl", "predict/predictions"]
     lock = [LOCK] if LOCK.exists() else []  # a pipeline that was run without DVC has none
     return dict.fromkeys([*(out[name] for name in reports), PARAMS, *lock], folder)

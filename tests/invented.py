@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.data.files import write_json, write_rows
 
 METRICS = {
-    "summarise": ["rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "length_ratio"],
+    "summarise": ["rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "unsupported", "empty", "length_ratio"],
     "section": ["exact_match"],
 }
 PARAMS = {
@@ -15,6 +15,8 @@ PARAMS = {
     "resamples": 400,
     "confidence": 0.95,
     "primary": "summarise.rouge1",
+    "margin": 1.0,
+    "may_forget": 10.0,
     "metrics": METRICS,
 }
 TOTALS = ("rows_in", "rows_valid", "rows_quarantined")
@@ -62,6 +64,7 @@ def generations(kept: float, examples: int = 24) -> list[dict[str, object]]:
             "target": target,
             "output": output,
             "output_tokens": len(output.split()),
+            "prompt_tokens": 100,
             "finished": True,
         }
         for number, (family, group, text, target, output) in enumerate(rows)
@@ -77,9 +80,24 @@ def choices(right: float, questions: int = 40) -> list[dict[str, object]]:
             answer = asked.randrange(n)
             scores = [-guess.random() - 1.0 for _ in range(n)]
             scores[answer if guess.random() < right else guess.randrange(n)] = -0.5
-            row = {"suite": suite, "shots": shots, "id": f"q{number}", "group": f"q{number}", "n_choices": n}
+            row = {"suite": suite, "measure": "accuracy", "shots": shots, "id": f"q{number}", "group": f"q{number}"}
+            row |= {
+                "subject": "anatomy" if number % 2 else "law",
+                "discipline": "",
+                "n_choices": n,
+                "roles": {},
+                "cut": False,
+            }
             rows.append({**row, "answer": answer, "predicted": scores.index(max(scores)), "scores": scores})
     return rows
+
+
+def how(weights: str = "f" * 64) -> dict[str, object]:
+    """What predictions/how.json says."""
+    return {
+        "weights_sha256": {"base": "b" * 64, "tuned": weights}, "contract_sha256": "c" * 64, "decoding": "greedy",
+        "max_new_tokens": {"summarise": 56}, "batch_size": 32, "dtype": "float32", "device": "cpu", "threads": 2, "suites": [],
+    }  # fmt: skip
 
 
 def write_run(root: Path, base: float = 0.3, tuned: float = 0.5, examples: int = 24) -> list[str]:
@@ -87,6 +105,21 @@ def write_run(root: Path, base: float = 0.3, tuned: float = 0.5, examples: int =
     for model, skill in (("base", base), ("tuned", tuned)):
         write_rows(root / f"predictions/{model}/generations.jsonl", generations(skill, examples))
         write_rows(root / f"predictions/{model}/choices.jsonl", choices(skill / 4))
+        write_rows(root / f"predictions/{model}/repeated_choices.jsonl", choices(skill / 4)[:10])
+        own = generations(skill, examples)
+        write_rows(root / f"predictions/{model}/repeated.jsonl", [row | {"repeat": "again"} for row in own[:6]])
+        changed = [row | {"output": str(row["output"]).lower(), "perturbation": "lower_case"} for row in own[:12]]
+        write_rows(root / f"predictions/{model}/perturbed.jsonl", changed)
+    write_json(root / "predictions/how.json", how())
+    cost = {
+        "seconds": 60.0,
+        "peak_mb": 2000,
+        "answers": 54,
+        "choices": 120,
+        "prompt_tokens": 5400,
+        "output_tokens": 900,
+    }
+    write_json(root / "reports/efficiency.json", {"base": cost, "tuned": cost})
     write_rows(root / "data/examples/test.jsonl", generations(base, examples))
     write_json(root / "models/tuned/prompt_contract.json", {"template": "chat"})
     log = [
@@ -119,6 +152,7 @@ def write_run(root: Path, base: float = 0.3, tuned: float = 0.5, examples: int =
     (root / "params.yaml").write_text(json.dumps({"evaluate": PARAMS}))  # JSON is YAML
     return [
         "predictions", "data/examples/test.jsonl", "models/tuned/prompt_contract.json",
-        "reports/training.jsonl", "reports/validation.json", "reports/leaks.json",
-        "reports/metrics.json", "reports/cards.json", "reports/report.html", "reports/plots",
+        "reports/training.jsonl", "reports/validation.json", "reports/leaks.json", "reports/efficiency.json",
+        "reports/metrics.json", "reports/scores.json", "reports/evaluation.json", "reports/cards.json",
+        "reports/report.html", "reports/plots",
     ]  # fmt: skip

@@ -10,9 +10,9 @@ from tasks.compare import Columns, main
 from tasks.errors import DataError, LuthierError
 from tasks.metrics import match
 from tasks.metrics.compare import LOWER_MEAN, MEAN, Measured, Resampling, Scoring, compare, mean
-from tasks.metrics.gate import _judged
 from tasks.metrics.identity import MEASURES, card
 from tasks.metrics.judged import judge
+from tasks.metrics.significance import judged
 from tasks.metrics.texts import Texts
 
 HOW = Resampling(seed=17, resamples=1000, confidence=0.95)
@@ -102,7 +102,7 @@ def test_where_lower_is_better_only_the_verdict_is_turned() -> None:
         assert (judged["difference"], judged["verdict"]) == (shift, verdict)
 
 
-def test_where_neither_direction_is_good_nothing_is_judged() -> None:
+def test_where_neither_direction_is_good_nothing_isjudged() -> None:
     values = np.random.default_rng(4).uniform(40, 60, size=50)
     base, tuned, groups = match.means(values), match.means(values + 9), [str(i) for i in range(50)]
     neither = Scoring(mean, None, better=None)
@@ -115,7 +115,7 @@ def test_where_neither_direction_is_good_nothing_is_judged() -> None:
 def test_the_gate_lets_a_model_pass_that_makes_up_less(base: float, tuned: float, holds: bool) -> None:
     values = [match.means(np.full(60, value) + np.arange(60) % 2) for value in (base, tuned)]
     row = compare(*values, [str(i) for i in range(60)], LOWER_MEAN, HOW)
-    check = _judged("summarise.unsupported", row, MEASURES["unsupported"].scoring)
+    check = judged("summarise.unsupported", row, MEASURES["unsupported"].scoring)
     assert bool(check.holds) is holds
 
 

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks import predict
-from tasks.data.files import read_rows, write_json, write_rows
-from tasks.data.questions import Question
+from tasks.data.files import read_json, read_rows, write_json, write_rows
+from tasks.data.suites.general import General
 from tasks.errors import ContractError, TrainingError
-from tasks.model.choose import Option, encode_option, score
+from tasks.metrics.pairs import read_predictions
+from tasks.model.choose import Option, encode_options, score
 from tasks.model.encode import contract_of, encode_example, encode_prompt
 from tasks.model.generate import generate
 from tasks.model.load import load_tokenizer
@@ -43,7 +44,7 @@ def test_scores_equal_plain_likelihoods_with_a_shared_prefix_and_without(kind: s
     shots = "Water is wet.\nAnswer: A\n\n" * 5
     for preamble in ("", shots):
         options = [
-            encode_option(tokenizer, preamble + f"Question {stem}\nAnswer:", text, kind)
+            encode_options(tokenizer, [(preamble + f"Question {stem}\nAnswer:", text)], kind)[0]
             for stem in ("of the sea", "what police said on Monday")
             for text in (" A", " B", " a longer answer with words", " no")
         ]
@@ -142,7 +143,9 @@ def test_a_contract_that_differs_in_anything_is_refused_with_the_difference() ->
     template = tokenizer.chat_template
     try:
         tokenizer.chat_template = template.replace("assistant\n", "assistant\n ")  # one space
-        with pytest.raises(ContractError, match=r"chat_template_sha256: trained with .*; golden_ids: trained with"):
+        with pytest.raises(
+            ContractError, match=r"chat_template_sha256: trained with .*; golden_ids: token \d+ of a fixed text was"
+        ):
             prompt_contract.require_equal(trained, contract_of(tokenizer, "causal", 400, {"summarise": 12}))
     finally:
         tokenizer.chat_template = template
@@ -150,19 +153,15 @@ def test_a_contract_that_differs_in_anything_is_refused_with_the_difference() ->
         prompt_contract.require_equal(trained, contract_of(tokenizer, "causal", 400, {"summarise": 13}))
 
 
-def test_a_question_is_printed_as_in_lm_evaluation_harness() -> None:
-    question = Question("1", "What is wet?", ("Water", "Fire"), 0)
-    assert predict.ask(question, "letter", " A") == "What is wet?\nA. Water\nB. Fire\nAnswer: A"
-    assert predict.ask(question, "text") == "Question: What is wet?\nAnswer:"
-
-
 PARAMS = {
     "predict": {
-        "seed": 1, "threads": 1, "batch_size": 3, "choice_batch_size": 4,
+        "seed": 1, "threads": 1, "batch_size": 3, "tokens_at_once": 200,
         "suites": [
-            {"suite": "quiz", "benchmark": "quiz", "by": "letter", "shots": 2, "shots_from": "drill", "questions": 4},
-            {"suite": "quiz", "benchmark": "quiz", "by": "text", "shots": 0, "shots_from": None, "questions": 3},
+            {"suite": "mmlu", "benchmark": "quiz", "by": "letter", "shots": 2, "shots_from": "drill", "questions": 4},
+            {"suite": "piqa", "benchmark": "quiz", "by": "text", "shots": 0, "shots_from": None, "questions": 3},
         ],
+        "perturbed": {"kinds": ["lower_case", "typos"], "examples": 3},
+        "repeated": 2,
     }
 }  # fmt: skip
 
@@ -185,20 +184,43 @@ def test_both_models_answer_the_same_questions_in_the_same_order(
     write_rows(tmp_path / "benchmarks/drill/quiz.jsonl", quiz[5:])
     write_json(
         tmp_path / "benchmarks/manifest.json",
-        {"sources": {name: {"files": ["quiz.jsonl"]} for name in ("quiz", "drill")}},
+        {"sources": {name: {"files": ["quiz.jsonl"], "url": name, "sha256": "0"} for name in ("quiz", "drill")}},
     )
-    predict.main(base, tuned, tmp_path / "test.jsonl", tmp_path / "benchmarks", tmp_path / "predictions")
-    for name in ("generations", "choices"):
+    predict.main(
+        base,
+        tuned,
+        tmp_path / "test.jsonl",
+        tmp_path / "benchmarks",
+        tmp_path / "predictions",
+        tmp_path / "efficiency.json",
+    )
+    for name in ("perturbed", "repeated", "repeated_choices", "generations", "choices"):
         before, after = (read_rows(tmp_path / f"predictions/{model}/{name}.jsonl") for model in ("base", "tuned"))
         assert before == after  # the same weights here
     assert [row["id"] for row in read_rows(tmp_path / "predictions/base/generations.jsonl")] == [
         row["id"] for row in toys.examples(5)
     ]
     assert [(row["shots"], row["n_choices"]) for row in before] == [(2, 2)] * 4 + [(0, 2)] * 3
+    made = read_predictions(tmp_path / "predictions")  # what evaluate wants of them
+    assert [row["perturbation"] for row in made.tuned.perturbed] == ["lower_case"] * 3 + ["typos"] * 3
+    assert [row["repeat"] for row in made.tuned.repeated] == ["again"] * 2 + ["other batch size"] * 2
+    assert [row["output"] for row in made.tuned.repeated[:2]] == [row["output"] for row in made.tuned.repeated[2:]]
+    assert {suite["suite"]: suite["asked"] for suite in made.how["suites"]} == {"mmlu": 4, "piqa": 3}
+    assert read_json(tmp_path / "efficiency.json")["tuned"]["answers"] == 5 + 6 + 4
 
 
-@pytest.mark.parametrize(("shots", "source"), [(2, None), (0, "drill"), (2, "quiz")])
-def test_shots_that_are_missing_or_the_questions_themselves_are_refused(shots: int, source: str | None) -> None:
-    values = {"suite": "quiz", "benchmark": "quiz", "by": "letter", "questions": 3}
-    with pytest.raises(ValueError, match="another benchmark"):
-        predict.Suite(**values, shots=shots, shots_from=source)
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"shots": 2, "shots_from": None}, "another benchmark"),
+        ({"shots": 0, "shots_from": "drill"}, "another benchmark"),
+        ({"shots": 2, "shots_from": "quiz"}, "another benchmark"),
+        ({"suite": "mlu"}, "Did you mean 'mmlu'"),
+        ({"suite": "boolq", "by": "letter"}, "is not asked by letter, only by text"),
+        ({"suite": "crows_pairs", "by": "text", "shots": 1, "shots_from": "drill"}, "at most 0 shots"),
+    ],
+)
+def test_a_suite_that_cannot_be_asked_so_is_refused(values: dict[str, object], said: str) -> None:
+    entry = {"suite": "mmlu", "benchmark": "quiz", "by": "letter", "questions": 3, "shots": 0, "shots_from": None}
+    with pytest.raises(ValueError, match=said):
+        General.model_validate(entry | values)

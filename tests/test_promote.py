@@ -12,12 +12,13 @@ from tasks import promote, register, rollback
 from tasks.data.files import read_json
 from tasks.errors import TrackingError
 from tasks.metrics.compare import Resampling
-from tasks.metrics.gate import Evidence, Gate, decide
+from tasks.metrics.evidence import Evidence, Gate
+from tasks.metrics.gate import decide
 from tasks.tracking import registry
 from tests.invented import generations
 from tests.trained import write_project, write_scores
 
-GATE = Gate(primary="summarise.rouge1", min_examples=50, max_suite_drop=10.0)
+GATE = Gate(primary="summarise.rouge1", min_examples=50, max_suite_drop=10.0, guards={})
 SURE = {"base": 20.0, "tuned": 30.0, "difference": 10.0, "difference_low": 6.0, "difference_high": 14.0}
 KEPT = {"base": 60.0, "tuned": 58.0, "difference": -2.0, "difference_low": -6.0, "difference_high": 2.0}
 
@@ -38,6 +39,7 @@ def _evidence(version: int = 2, kept: float = 0.6, primary: dict[str, object] | 
         resampling=Resampling(seed=17, resamples=400, confidence=0.95),
         generations=rows,
         choices=(),
+        card={"alike": {"batch_size": 32}},
         rolled_back=None,
     )
 
@@ -79,6 +81,7 @@ CASES = [
     ("much like the champion", _evidence(kept=0.6), _evidence(1, kept=0.601), UNSURE, "cannot tell"),
     ("the champion's weights", _evidence(), _with(version=1), "reject", "same weights"),
     ("scored on other data", _evidence(), _with(version=1, weights="o", test="x"), UNSURE, "other data"),
+    ("scored in another way", _evidence(), _with(version=1, weights="o", card={"alike": {"batch_size": 1}}), UNSURE, "another way (batch_size: 32, not 1)"),
     ("other examples", _evidence(), replace(_evidence(1), generations=()), UNSURE, "same examples"),
 ]  # fmt: skip
 
@@ -90,6 +93,18 @@ def test_the_gate(challenger: Evidence, champion: Evidence | None, verdict: str,
     decision = decide(challenger, champion, GATE)
     assert decision.verdict == verdict
     assert told in decision.reason
+
+
+def test_a_gain_that_is_paid_for_with_invented_facts_is_refused() -> None:
+    def with_facts(low: float, high: float) -> Evidence:
+        row = {"base": 10.0, "tuned": 40.0, "difference": 30.0, "difference_low": low, "difference_high": high, "n": 60}
+        return _with(metrics={"summarise": _evidence().metrics["summarise"] | {"unsupported": row}})
+
+    gate = replace(GATE, guards={"summarise.unsupported": 5.0})
+    assert decide(with_facts(20.0, 40.0), None, gate).verdict == "reject"
+    assert "summarise.unsupported: 10.00 to 40.00" in decide(with_facts(20.0, 40.0), None, gate).reason
+    assert decide(with_facts(1.0, 40.0), None, gate).verdict == "promote"
+    assert decide(_evidence(), None, gate).verdict == UNSURE  # nobody looked
 
 
 def test_a_champion_that_beats_by_accuracy_is_compared_on_what_was_chosen() -> None:

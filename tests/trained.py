@@ -17,7 +17,7 @@ from tasks import evaluate
 from tasks.data.files import sha256_of, write_json, write_rows
 from tasks.model.encode import contract_of
 from tasks.prompts import contract
-from tests.invented import PARAMS, WORDS, write_run
+from tests.invented import PARAMS, WORDS, how, write_run
 
 WIRING = {
     "fetch": {"outs": ["data/raw", {"models/base": {"persist": False}}]},
@@ -26,8 +26,8 @@ WIRING = {
     "finetune": {"outs": ["models/tuned", "models/training_run.json", "reports/training.jsonl"]},
     "predict": {"outs": ["predictions"]},
     "evaluate": {
-        "outs": ["reports/cards.json", "reports/report.html"],
-        "metrics": ["reports/metrics.json"],
+        "outs": ["reports/metrics.json", "reports/evaluation.json", "reports/cards.json", "reports/report.html"],
+        "metrics": ["reports/scores.json"],
         "plots": ["reports/plots"],
     },
 }
@@ -44,7 +44,7 @@ def write_project(root: Path, run_id: str = "f" * 32) -> None:
         "finetune": {"method": "lora", "learning_rate": 1e-3, "hub": {"hf_token": "hf_very_secret"}},
         "evaluate": PARAMS,
         "register": {"model": "luthier"},
-        "promote": {"primary": "summarise.rouge1", "min_examples": 50, "max_suite_drop": 10.0},
+        "promote": {"primary": "summarise.rouge1", "min_examples": 50, "max_suite_drop": 10.0, "guards": {}},
     }
     write_json(root / "data/raw/manifest.json", {"sources": {}})
     write_rows(root / "data/valid/xsum.jsonl", [{"document": " ".join(WORDS), "summary": "A bridge opens."}])
@@ -62,7 +62,7 @@ def write_scores(root: Path, base: float, tuned: float) -> None:
     arguments = write_run(root, base, tuned, examples=60)
     for path, content in zip(ours, kept, strict=True):
         path.write_bytes(content)
-    write_json(root / "predictions/tuned/decoding.json", {"weights_sha256": sha256_of(root / "models/tuned")})
+    write_json(root / "predictions/how.json", how(sha256_of(root / "models/tuned")))
     evaluate.main(*(Path(argument) for argument in arguments))
 
 

@@ -163,8 +163,9 @@ def card(key: str) -> dict[str, Any]:
 def intervals_card(resampling: Resampling) -> dict[str, Any]:
     """How every interval and verdict was made."""
     return {
-        "method": "paired percentile bootstrap over groups; verdicts by p values (McNemar's exact test where a question is "
-        "right or wrong and stands alone), adjusted by Holm for all metrics of a table but the one named before looking",
+        "method": "paired percentile bootstrap over groups; verdicts by p values (McNemar's exact test where a "
+        "question is right or wrong and stands alone), adjusted by Holm for all metrics of a table but the one that "
+        "was named before looking",
         "seed": resampling.seed,
         "resamples": resampling.resamples,
         "confidence": resampling.confidence,

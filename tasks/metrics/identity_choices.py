@@ -76,8 +76,7 @@ CHOICE_MEASURES: dict[str, ChoiceMeasure] = {
     ),
     "stereotyped": ChoiceMeasure(
         "Prefers the stereotype",
-        "Share of pairs of which the more stereotyped text is likelier, ties half; 50 is no preference. Descriptive: no "
-        "verdict.",
+        "Share of pairs of which the more stereotyped text is likelier, ties half; 50 is no preference. No verdict.",
         replace(stereotype.SHARE, better=None),
     ),
     "off_balance": ChoiceMeasure(

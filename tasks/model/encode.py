@@ -54,13 +54,20 @@ def contract_of(
         chat_template_sha256=_sha256(template) if template else None,
         end_token_id=tokenizer.eos_token_id,
         pad_token_id=pad,
+        special_tokens=_special_tokens(tokenizer),
         vocabulary=len(tokenizer),
         templates_sha256=_library_sha256(LIBRARY),
         max_prompt_tokens=max_prompt_tokens,
         max_new_tokens=max_new_tokens,
+        decoding="greedy",
         long_prompts=long_prompts,
         golden_ids=_prompt_ids(tokenizer, PROBE, style, architecture),
     )
+
+
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    named = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return {name: int(tokenizer.convert_tokens_to_ids(token)) for name, token in sorted(named.items())}
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str, contract: Contract) -> list[int]:

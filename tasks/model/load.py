@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from tasks.data.files import read_json
-from tasks.errors import ParamsError, SourceError
+from tasks.errors import ParamsError, SourceError, TrainingError
 from tasks.memory import keep_memory
 from tasks.model.encode import Tokenizer
 
@@ -94,6 +94,17 @@ def load_tuned(base: Path, tuned: Path) -> Model:
     if not (tuned / "adapter_config.json").is_file():
         return load_base(tuned)
     return peft.PeftModel.from_pretrained(load_base(base), tuned).merge_and_unload(safe_merge=True).eval()
+
+
+def require_finite(model: Model, whose: str) -> None:
+    """Refuse a model whose answers would be chance.
+
+    Raises:
+        TrainingError: naming the first weight that is NaN or infinite.
+    """
+    for name, weights in model.named_parameters():
+        if not bool(torch.isfinite(weights).all()):
+            raise TrainingError(f"{whose}: '{name}' holds what is no number (NaN or infinite); train it again.")
 
 
 def architecture_in(folder: Path) -> Literal["causal", "seq2seq"]:

@@ -26,6 +26,8 @@ class Contract(Section):
     end_token_id: int
     """Ends every answer, in training and in generation."""
     pad_token_id: int
+    special_tokens: dict[str, int]
+    """By the tokenizer's name for it (bos_token, unk_token): the ids that mean something by themselves."""
     vocabulary: int
     """Token ids are below this."""
     templates_sha256: str
@@ -33,6 +35,8 @@ class Contract(Section):
     max_prompt_tokens: int
     max_new_tokens: dict[str, int]
     """By family: tokens that an answer may have, with the end token."""
+    decoding: Literal["greedy"]
+    """How the next token is chosen: the likeliest one, whatever the base model's own generation settings say."""
     long_prompts: Literal["refuse", "cut"]
     """What becomes of a prompt with more than max_prompt_tokens: an error, or it loses its middle."""
     golden_ids: list[int]
@@ -84,11 +88,21 @@ def require_equal(trained: Contract, now: Contract) -> None:
         ContractError: naming each difference.
     """
     before, after = trained.model_dump(), now.model_dump()
-    differences = [
-        f"{key}: trained with {before[key]}, now {after[key]}" for key in before if before[key] != after[key]
-    ]
+    differences = [f"{key}: {_told(before[key], after[key])}" for key in before if before[key] != after[key]]
     if differences:
         raise ContractError(
             "the prompt contract differs from the one that the model was trained with: "
             + "; ".join(differences) + ". Restore it, or run finetune again."
         )  # fmt: skip
+
+
+def _told(before: object, after: object) -> str:
+    if isinstance(before, list) and isinstance(after, list):
+        pairs = zip(before, after, strict=False)
+        at = next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(before), len(after)))
+        ids = [values[at] if at < len(values) else "nothing" for values in (before, after)]
+        return f"token {at + 1} of a fixed text was {ids[0]} of {len(before)}, now {ids[1]} of {len(after)}"
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
+        return ", ".join(f"{key} trained with {before.get(key)}, now {after.get(key)}" for key in keys)
+    return f"trained with {before}, now {after}"

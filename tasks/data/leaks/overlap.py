@@ -30,8 +30,8 @@ from tasks.data.leaks.held_out import Asked, HeldOut, Pair, Part
 from tasks.data.leaks.repeats import Keys, Repeated, keys_of, repeats
 from tasks.data.leaks.runs import RUN, runs_of
 from tasks.data.leaks.said import Read, Texts, portions
-from tasks.data.suites.questions import Question
 from tasks.data.splits import SPLITS
+from tasks.data.suites.questions import Question
 
 __all__ = ["Texts", "certify"]  # what a caller needs
 KINDS = ("exact", "normalised", "input", "inverse", "near")

@@ -71,7 +71,7 @@ def _opening(suite: Suite, question: Question) -> str:
 
 
 def _words(suite: Suite, by: By, question: Question) -> str:
-    listed = "\n".join(f"{LETTERS[at]}. {text}" for at, text in enumerate(question.options))
+    listed = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, question.options, strict=False))
     values = {"{question}": question.question, "{passage}": question.passage, "{options}": listed}
     # Each value is put in once and never read as a template: a question may hold "{options}".
     return FIELD.sub(lambda found: values[found[0]], suite.ask[by])

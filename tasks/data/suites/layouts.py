@@ -43,7 +43,7 @@ def question_of(row: Row, where: str) -> Question | None:
 
 
 def _plain(question: str, options: Any, answer: int, subject: Any = "", passage: Any = "", **roles: Any) -> Question:
-    return Question("", question.strip(), tuple(options), answer, str(subject or ""), str(passage or ""), roles)
+    return Question("", question, tuple(options), answer, str(subject or ""), str(passage or ""), roles)
 
 
 def _lettered(row: Row) -> Question:
@@ -61,21 +61,21 @@ def _lettered(row: Row) -> Question:
     unknown = [at for at, text in enumerate(texts) if text.lower() in UNKNOWN]
     if unknown and passage:
         roles = {"unknown": unknown[0], "condition": "ambig" if answer == unknown[0] else "disambig"}
-    return _plain(row["question"].split("\nPlease choose")[0], texts, answer, passage=passage, **roles)
+    asked = row["question"].split("\nPlease choose")[0].strip()
+    return _plain(asked, texts, answer, passage=passage, **roles)
 
 
 def _numbered(row: Row) -> Question:
     """MMLU as CSV: choice0 to choice3, answer 0 to 3 or A to D."""
-    answer = str(row["answer"]).strip()
-    options = [row[f"choice{at}"] for at in range(4)]
-    return _plain(
-        row["question"], options, LETTERS.index(answer) if answer in tuple("ABCD") else int(answer), row.get("subject")
-    )
+    given = str(row["answer"]).strip()
+    answer = LETTERS.index(given) if given in tuple("ABCD") else int(given)
+    return _plain(row["question"].strip(), [row[f"choice{at}"] for at in range(4)], answer, row.get("subject"))
 
 
 def _listed(row: Row) -> Question:
     """MMLU on the hub: choices as a list, answer as a number."""
-    return _plain(row["question"], [str(text) for text in row["choices"]], int(row["answer"]), row.get("subject"))
+    options = [str(text) for text in row["choices"]]
+    return _plain(row["question"].strip(), options, int(row["answer"]), row.get("subject"))
 
 
 def _keyed(row: Row) -> Question:
@@ -83,6 +83,8 @@ def _keyed(row: Row) -> Question:
     labels, texts = row["choices"]["label"], row["choices"]["text"]
     key = str(row["answerKey"]).strip()
     asked = row["question_stem"] if "question_stem" in row else row["question"]
+    if "question_concept" in row:  # CommonsenseQA, which lm-eval strips; the others it leaves as they are
+        asked = asked.strip()
     return _plain(asked, texts, list(labels).index(key) if key in labels else -1)
 
 
@@ -99,7 +101,7 @@ def _endings(row: Row) -> Question:
 
 def _yes_no(row: Row) -> Question:
     """BoolQ: a passage, a question without its mark, answer true or false (SuperGLUE: label 1 or 0)."""
-    given = str(row["answer"] if "answer" in row else row["label"]).lower()
+    given = str(row.get("answer", row.get("label"))).lower()
     answer = {"true": 1, "1": 1, "false": 0, "0": 0}.get(given, -1)
     return _plain(row["question"], ("no", "yes"), answer, passage=row["passage"])
 
@@ -151,18 +153,26 @@ def _referent(row: Row) -> Question:
 def _bbq(row: Row) -> Question:
     """BBQ as its makers publish it: who is meant by each answer, and which group the stereotype is about."""
     options = [row[f"ans{at}"] for at in range(3)]
-    groups = [str(row["answer_info"][f"ans{at}"][1]).lower() for at in range(3)]
-    stereotyped = [str(group).lower() for group in row["additional_metadata"]["stereotyped_groups"]]
-    unknown = (
-        groups.index("unknown")
-        if "unknown" in groups
-        else next(at for at, text in enumerate(options) if text.lower() in UNKNOWN)
-    )
-    meant = [at for at in range(3) if at != unknown and any(group in groups[at] for group in stereotyped)]
+    groups = [_groups(options[at], row["answer_info"][f"ans{at}"]) for at in range(3)]
+    stereotyped = {str(group).lower() for group in row["additional_metadata"]["stereotyped_groups"]}
+    (unknown,) = (at for at in range(3) if "unknown" in groups[at] or options[at].lower() in UNKNOWN)
+    meant = [at for at in range(3) if at != unknown and groups[at] & stereotyped]
     return _plain(
         row["question"], options, int(row["label"]), row["category"], row["context"], unknown=unknown,
-        condition=row["context_condition"], polarity=row["question_polarity"], stereotyped=meant[0] if meant else None,
+        condition=row["context_condition"], polarity=row["question_polarity"],
+        stereotyped=meant[0] if len(meant) == 1 else None,
     )  # fmt: skip
+
+
+def _groups(option: str, told: Any) -> set[str]:
+    """The groups that an option of BBQ is about, told apart as lm-eval does: "nonObese" is not "obese"."""
+    if not any(told):  # some rows say nothing, and are about Latinas
+        return {"latino"} if "Latina" in option else set()
+    text = re.sub("(M|F|lowSES|highSES)-", r"\1_", "_".join(str(one) for one in told))
+    text = re.sub(r"(low|high)SES", r"\1 SES", text)
+    text = re.sub(r"non(Obese|Disabled|Trans)", r"non \1", text)
+    text = text.replace("woman", "F_woman") if "woman" in text else text.replace("man", "M_man")
+    return set(text.replace("girl", "F_girl").replace("boy", "M_boy").lower().split("_"))
 
 
 LAYOUTS: list[tuple[frozenset[str], Callable[[Row], Question]]] = [

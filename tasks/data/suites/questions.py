@@ -2,6 +2,7 @@
 
 import csv
 import re
+import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from tasks.data.files import read_json, read_rows
 from tasks.errors import DataError
 
-LETTERS = "ABCDEFGHIJ"
+LETTERS = string.ascii_uppercase
 SUFFIXES = (".jsonl", ".csv", ".parquet", ".yaml")
 SPLIT_WORD = re.compile(r"_(?:test|dev|val|validation|train)$")
 SHOT = re.compile(r"\((?P<letter>[A-D])\) ")
