@@ -129,6 +129,18 @@ def estimate(as_json: Annotated[bool, typer.Option("--json", help="Print it as J
 
 
 @app.command()
+def noise() -> None:
+    """Print how much each score moves when nothing but the training's seed changes (of dvc exp run)."""
+    from tasks.noise import main as noise_main
+
+    def call() -> None:
+        _in_checkout()
+        noise_main()
+
+    guarded("noise", call)
+
+
+@app.command()
 def summary() -> None:
     """Print the last results: base against tuned, rows, costs."""
     from tasks.report.summary import print_summary

@@ -49,6 +49,8 @@ class Evaluate(Section):
     """Points: a difference that is surely no larger does not matter, and the two are equivalent."""
     may_forget: float = Field(gt=0)
     """Points of accuracy that a general suite may lose: the forgetting budget."""
+    seed_spread: dict[str, float]
+    """Standard deviation of a score (summarise.rouge1) between trainings of other seeds: `luthier noise`."""
     metrics: dict[str, list[str]]
     """Metrics of each family of free text; robustness and wordings are told by the first."""
 
@@ -84,7 +86,7 @@ def primary_of(results: Results, primary: str) -> Key:
 def results_of(predicted: dict[str, Family], made: Predictions, params: Evaluate) -> Results:
     """Every comparison with its verdict: families, suites and outputs in one table, wordings in another."""
     section, _, key = params.primary.partition(".")
-    floors = noise.floors([vars(made.base), vars(made.tuned)], params.metrics)
+    floors = noise.with_seeds(noise.floors([vars(made.base), vars(made.tuned)], params.metrics), params.seed_spread)
     judging = Judging(params.resampling, (section, key), params.margin, floors)
     whole = text_sections(predicted) | sections_of(made.base.choices, made.tuned.choices)
     whole |= safety_sections(made.base.generations, made.tuned.generations)

@@ -17,6 +17,7 @@ PARAMS = {
     "primary": "summarise.rouge1",
     "margin": 1.0,
     "may_forget": 10.0,
+    "seed_spread": {},
     "metrics": METRICS,
 }
 TOTALS = ("rows_in", "rows_valid", "rows_quarantined")

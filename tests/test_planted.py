@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
+from tasks.errors import LuthierError
 from tasks.metrics.choices import sections_of
 from tasks.metrics.compare import MEAN, Resampling
 from tasks.metrics.forgetting import FORGOTTEN, KEPT, UNSURE, budget, worst
 from tasks.metrics.match import means
-from tasks.metrics.noise import floors
+from tasks.metrics.noise import floors, with_seeds
 from tasks.metrics.phrasing import by_wording, gap
 from tasks.metrics.scores import families, text_sections
 from tasks.metrics.together import Judging, Results, judge_all
 from tasks.metrics.views import perturbed, safety_sections
+from tasks.noise import spread
 
 HOW = Resampling(seed=17, resamples=2000, confidence=0.95)
 JUDGING = Judging(HOW, ("summarise", "rouge1"), 1.0, {})
@@ -166,6 +168,29 @@ def test_a_difference_within_the_noise_is_none() -> None:
         judge_all(sections, Judging(HOW, JUDGING.primary, 1.0, noise))["summarise"]["rouge1"]["verdict"]
         == "cannot tell"
     )
+
+
+def test_what_other_seeds_move_a_score_by_is_part_of_the_noise() -> None:
+    wide = with_seeds({("summarise", "rouge1"): 0.5}, {"summarise.rouge1": 30.0, "note.rouge1": 1.0})
+    assert wide == {("summarise", "rouge1"): 60.0, ("note", "rouge1"): 2.0}
+    base, tuned = rows(["The council of PLACE."] * 40), rows(["The council of PLACE will close schools."] * 40)
+    sections = text_sections(families(base, tuned, {"summarise": ["rouge1"]}))
+    assert judge_all(sections, JUDGING)["summarise"]["rouge1"]["verdict"] == "better"
+    judging = Judging(HOW, JUDGING.primary, 1.0, wide)
+    assert judge_all(sections, judging)["summarise"]["rouge1"]["verdict"] == "cannot tell"
+
+
+def trained(seed: int, rate: float, score: float) -> dict[str, Any]:
+    return {"params": {"finetune.seed": seed, "finetune.rate": rate}, "scores": {"summarise.rouge1": score}}
+
+
+def test_the_spread_over_seeds_is_of_trainings_that_differ_in_nothing_else() -> None:
+    runs = [trained(seed, 0.1, score) for seed, score in ((1, 20.0), (2, 22.0), (3, 24.0))] + [trained(4, 0.2, 90.0)]
+    assert spread(runs) == {"summarise.rouge1": (3, 22.0, 2.0)}
+    with pytest.raises(
+        LuthierError, match=r"there are 2 trainings that differ in finetune\.seed alone, and 3 are needed"
+    ):
+        spread(runs[1:])
 
 
 def test_of_many_metrics_of_a_model_and_itself_none_is_found_and_one_named_before_looking_stands_alone() -> None:

@@ -42,6 +42,15 @@ def floors(models: Sequence[Model], metrics: Mapping[str, Sequence[str]]) -> dic
     return {at: 2.0 * math.sqrt(2.0 / sizes[at]) * _rms(moves) for at, moves in found.items() if moves}
 
 
+def with_seeds(floors: Mapping[Key, float], spread: Mapping[str, float]) -> dict[Key, float]:
+    """Floors no lower than twice what other seeds of the training move a score by (its standard deviation)."""
+    found = dict(floors)
+    for name, deviation in spread.items():
+        section, _, key = name.partition(".")
+        found[section, key] = max(found.get((section, key), 0.0), 2.0 * deviation)
+    return found
+
+
 def _rms(values: Sequence[float]) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 

@@ -7,7 +7,7 @@ from typing import Any
 from tasks.data.suites.asked import Asked
 from tasks.data.suites.declared import By, Suite, way_of
 from tasks.errors import DataError
-from tasks.model.choose import encode_option, fitted, score
+from tasks.model.choose import encode_options, fitted, score
 from tasks.model.encode import Tokenizer
 from tasks.model.load import Model, architecture, context_length
 
@@ -42,7 +42,7 @@ def answer(
         DataError: an option is longer than the model reads.
     """
     kind, most = architecture(model), context_length(model)
-    whole = [encode_option(tokenizer, one.context, text, kind) for one in asked for text in one.continuations]
+    whole = encode_options(tokenizer, [(one.context, text) for one in asked for text in one.continuations], kind)
     options = whole if kind == "seq2seq" else [fitted(option, most) for option in whole]
     if any(not option.context or not option.continuation for option in options):
         raise DataError(f"{suite.suite}: an option has no token, or more than the {most} that the model reads.")

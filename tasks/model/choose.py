@@ -6,6 +6,7 @@ options' texts after the question are. What texts share at their beginnings is c
 vocabulary projection runs only where something is scored.
 """
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tasks.model.tree import Bough, Ids, Row, boughs, hidden_of, read_ahead, row
 
 Advance = Callable[[int], None]
 Fed = tuple[int, Ids]  # length of the context, and all ids that one pass reads
-COMPARED = 3  # passes whose scores are taken both ways before a tree is believed
+STEM, TAIL, TAILS = 72, 8, 3  # tokens of the small tree that is compared before a tree is believed, and its branches
 TOLERANCE = (
     2e-3  # nats: rounding moves a log-probability by 1e-5, a token that is seen and should not be by 0.01 and more
 )
@@ -34,25 +35,40 @@ class Option:
     continuation: list[int]
 
 
-def encode_option(tokenizer: Tokenizer, context: str, continuation: str, kind: str) -> Option:
-    """Ids of a context and of what may follow it.
+def encode_options(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], kind: str) -> list[Option]:
+    """Ids of contexts and of what may follow each.
 
-    The two are encoded together and divided, as lm-evaluation-harness does: a word that begins with a space is
-    one token only when it is seen with its space. A context begins with a BOS token, once, where the tokenizer itself
-    puts one before a text; where there is no context, BOS or else the end token stands for it.
+    The two are encoded together and divided, as lm-evaluation-harness does: a word that begins with a space is one
+    token only when it is seen with its space, so spaces at a context's end go to what follows. A context begins with a
+    BOS token, once, where the tokenizer itself puts one before a text; where there is no context, BOS or else the end
+    token stands for it.
+
+    Args:
+        tokenizer: the model's.
+        pairs: a context, which many may share, and a continuation each.
+        kind: causal or seq2seq.
     """
+    divided = [(before.rstrip(), before[len(before.rstrip()) :] + after) for before, after in pairs]
     if kind == "seq2seq":
-        return Option(_ids(tokenizer, context, frame=True), _ids(tokenizer, continuation.strip()))
+        contexts = _ids(tokenizer, [before for before, _ in divided], frame=True)
+        continuations = _ids(tokenizer, [after.strip() for _, after in divided])
+        return [Option(contexts[before], continuations[after.strip()]) for before, after in divided]
+    ids = _ids(tokenizer, [text for before, after in divided for text in (before, before + after)])
     start = _start(tokenizer)
-    before, both = _ids(tokenizer, context), _ids(tokenizer, context + continuation)
-    if not before:
-        first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-        return Option([first], both)
-    return Option(start + both[: len(before)], both[len(before) :])
+    alone = [one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None][:1]
+    return [
+        Option(start + ids[before + after][: len(ids[before])], ids[before + after][len(ids[before]) :])
+        if before
+        else Option(alone, ids[after])
+        for before, after in divided
+    ]
 
 
-def _ids(tokenizer: Tokenizer, text: str, frame: bool = False) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=frame, split_special_tokens=True)["input_ids"]) if text else []
+def _ids(tokenizer: Tokenizer, texts: Sequence[str], frame: bool = False) -> dict[str, list[int]]:
+    """Ids of each text; what stands there twice is encoded once, and all at once."""
+    some = sorted({text for text in texts if text})
+    found = tokenizer(some, add_special_tokens=frame, split_special_tokens=True)["input_ids"] if some else []
+    return {"": [], **dict(zip(some, map(list, found), strict=True))}
 
 
 def _start(tokenizer: Tokenizer) -> list[int]:
@@ -91,18 +107,24 @@ def score(
         advance(len(fed[one]))
 
     passes = list(fed)
-    way = _by_rows if _trees_are_right(model, passes) else _one_by_one
-    way(model, passes, tokens_at_once, take)
+    if _trees_are_right(model, passes):
+        _by_rows(model, passes, _boughs(passes), tokens_at_once, take)
+    else:
+        _one_by_one(model, passes, tokens_at_once, take)
     return scores
 
 
 Take = Callable[[Fed, torch.Tensor], None]
 
 
-def _by_rows(model: Model, passes: Sequence[Fed], tokens_at_once: int, take: Take) -> None:
+def _boughs(passes: Sequence[Fed]) -> list[Bough]:
+    return boughs([ids for _, ids in passes], [context - 1 for context, _ in passes])
+
+
+def _by_rows(model: Model, passes: Sequence[Fed], found: Sequence[Bough], tokens_at_once: int, take: Take) -> None:
     """Score passes in rows that share their beginnings."""
     texts = [ids for _, ids in passes]
-    for bough in boughs(texts, [context - 1 for context, _ in passes]):
+    for bough in found:
         past = read_ahead(model, texts[bough.members[0]][: bough.prefix]) if bough.prefix else None
         for row in rows(texts, bough, tokens_at_once):
             _score_row(model, passes, bough, row, hidden_of(model, row, past, bough.prefix), take)
@@ -111,7 +133,7 @@ def _by_rows(model: Model, passes: Sequence[Fed], tokens_at_once: int, take: Tak
 def _score_row(model: Model, passes: Sequence[Fed], bough: Bough, row: Row, hidden: torch.Tensor, take: Take) -> None:
     spans = {place: path[passes[place][0] - 1 - bough.prefix :] for place, path in row.paths.items()}
     chosen = torch.tensor([step for span in spans.values() for step in span], device=hidden.device)
-    parts = _log_probabilities(model, hidden[chosen]).split([len(span) for span in spans.values()])
+    parts = torch.split(_log_probabilities(model, hidden[chosen]), [len(span) for span in spans.values()])
     for place, part in zip(spans, parts, strict=True):
         take(passes[place], part)
 
@@ -124,11 +146,11 @@ def _log_probabilities(model: Model, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def _one_by_one(model: Model, passes: Sequence[Fed], tokens_at_once: int, take: Take) -> None:
-    """Score passes in padded batches of similar length, as any model can be."""
+    """Score passes in padded batches of similar length, as any model can be; the longest first."""
     order = sorted(passes, key=lambda one: len(one[1]))
-    size = max(1, tokens_at_once // len(order[-1][1]))
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
+    while order:
+        size = max(1, tokens_at_once // len(order[-1][1]))
+        chosen, order = order[-size:], order[:-size]
         for one, part in zip(chosen, _padded(model, chosen), strict=True):
             take(one, part)
 
@@ -153,12 +175,29 @@ def _trees_are_right(model: Model, passes: Sequence[Fed]) -> bool:
     """Whether the model says the same over rows that share their beginnings as over each text alone."""
     if architecture(model) == "seq2seq" or reaches_less(model.config):
         return False
-    shortest = sorted(passes, key=lambda one: len(one[1]))[:COMPARED]
-    found: dict[Fed, torch.Tensor] = {}
+    small = _small_tree(passes)
+    loose = [Bough(0, sorted(range(len(small)), key=lambda place: small[place][1]))]
+    alone = {one: _padded(model, [one])[0] for one in small}
     try:
-        _by_rows(model, shortest, 1 << 20, found.__setitem__)
+        for found in [loose] if loose == _boughs(small) else [loose, _boughs(small)]:
+            said: dict[Fed, torch.Tensor] = {}
+            _by_rows(model, small, found, 1 << 20, said.__setitem__)
+            if any(bool(((said[one] - alone[one]).abs().max() > TOLERANCE).item()) for one in small):
+                return False
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:  # it takes no such mask or positions
         warnings.warn(f"each option is read alone, which is slower: {type(error).__name__}: {error}", stacklevel=2)
         return False
-    alone = {one: _padded(model, [one])[0] for one in shortest}
-    return all(bool(((found[one] - alone[one]).abs().max() <= TOLERANCE).item()) for one in shortest)
+    return True
+
+
+def _small_tree(passes: Sequence[Fed]) -> list[Fed]:
+    """A few texts of the passes' own tokens with all that a tree has: a beginning, branches, one within another.
+
+    Comparing whole passes takes as long as two hundred questions do where each has five solved ones before it.
+    """
+    whole = STEM + TAILS * TAIL
+    ids = tuple(itertools.islice(itertools.chain.from_iterable(text for _, text in passes), whole))
+    if len(ids) < whole:
+        return list(passes)  # they are short
+    stem, tails = ids[:STEM], [ids[at : at + TAIL] for at in range(STEM, whole, TAIL)]
+    return list(dict.fromkeys((STEM, stem + tail) for tail in [*tails, tails[0] + tails[1]]))

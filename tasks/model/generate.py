@@ -1,12 +1,18 @@
-"""Greedy answers to prompts, in batches of similar length; the same ids whatever else is in the batch's padding."""
+"""Greedy answers to prompts: the same ids, whatever else is written at the same time.
 
-from collections.abc import Callable, Sequence
+A causal model that says the same over slots is run over them (`tasks.model.greedy`), without padding and without
+waiting. Others, and seq2seq models, are run by transformers' own `generate`, in batches of one limit and of similar
+length.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import transformers
 
 from tasks.model.encode import Tokenizer
+from tasks.model.greedy import suits, write
 from tasks.model.load import Model
 from tasks.prompts.contract import Contract
 
@@ -39,23 +45,33 @@ def generate(
         prompts: ids, from `encode_prompt`.
         limits: the most tokens to write to each, with the end token; the contract has them by family.
         contract: end token and pad token.
-        batch_size: prompts at once; those of one limit, sorted by length.
+        batch_size: prompts at once.
         advance: is called with the number of prompts just answered.
 
     Returns:
         One answer a prompt, in the order of `prompts`.
     """
     answers: list[Answer | None] = [None] * len(prompts)
+    if prompts and suits(model, max(prompts, key=len)):
+        written = write(model, prompts, limits, contract.end_token_id, batch_size)
+    else:
+        written = _by_transformers(model, prompts, limits, contract, batch_size)
+    for index, ids in written:
+        answers[index] = _answer(tokenizer, ids, contract)
+        advance(1)
+    return [answer for answer in answers if answer is not None]
+
+
+def _by_transformers(
+    model: Model, prompts: Sequence[list[int]], limits: Sequence[int], contract: Contract, batch_size: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Like `tasks.model.greedy.write`; ids behind the end token may follow it."""
     for limit in sorted(set(limits)):
         same = [index for index in range(len(prompts)) if limits[index] == limit]
         order = sorted(same, key=lambda index: len(prompts[index]))
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            written = _write(model, [prompts[index] for index in chosen], contract, limit)
-            for index, ids in zip(chosen, written, strict=True):
-                answers[index] = _answer(tokenizer, ids, contract)
-            advance(len(chosen))
-    return [answer for answer in answers if answer is not None]
+            yield from zip(chosen, _write(model, [prompts[index] for index in chosen], contract, limit), strict=True)
 
 
 def _settings(model: Model, contract: Contract, limit: int) -> transformers.GenerationConfig:

@@ -18,7 +18,17 @@ from rich.text import Text
 Row = dict[str, Any]
 COSTS = ".luthier/steps.jsonl"
 LOG_WIDTH = 100  # columns, where the output is no terminal
-STYLES = {"better": "green", "worse": "red", "cannot tell": "dim", "not judged": "dim"}
+STYLES = {"better": "green", "worse": "red", "equivalent": "dim", "cannot tell": "dim", "not judged": "dim"}
+ON_THE_PAGE = {
+    "brier",
+    "ece",
+    "accuracy_macro",
+    "rougeL",
+    "rougeLsum",
+    "chrf",
+    "token_f1",
+}  # another scale, or much the same
+IF_TOLD = {"empty", "repetition", "gender_mentions", "off_balance", "toxic", "accuracy_ambiguous"}  # mostly the same
 
 
 def print_summary(root: Path, since: float = 0.0, console: Console | None = None) -> None:
@@ -46,6 +56,8 @@ def print_summary(root: Path, since: float = 0.0, console: Console | None = None
     console.print()
     if cards is not None:
         console.print(Text(cards["sentence"], style="bold"))
+    if (evaluation := _read(root / "reports" / "evaluation.json")) is not None:
+        console.print(Text(_forgetting(evaluation["forgetting"])))
     promotion = _read(root / ".luthier" / "promotion.json")
     if promotion is not None:
         console.print(_promotion(promotion))
@@ -80,15 +92,31 @@ def _scores(metrics: dict[str, dict[str, Row]] | None, cards: Row | None) -> Tab
     chosen += [(name, other) for name in whole for other in metrics[name] if (name, other) != (first, key)]
     for section, metric in chosen:  # the primary metric by wording too; the page has all of them
         row = metrics.get(section, {}).get(metric)
-        if row is not None and row["verdict"] != "not judged":
+        if row is not None and _is_shown(metric, row["verdict"]):
             style = "bold" if (section, metric) == (first, key) else ""
             table.add_row(*_score_cells(section, metric, row), style=style)
     return table
 
 
+def _is_shown(metric: str, verdict: str) -> bool:
+    if metric in ON_THE_PAGE or verdict == "not judged":
+        return False
+    return metric not in IF_TOLD or verdict in ("better", "worse")
+
+
+def _forgetting(found: Row) -> str:
+    """General ability in a sentence: what is surely kept, what is surely forgotten, what cannot be told."""
+    said = {"kept": "kept", "forgotten": "forgotten", "cannot tell": "cannot be told"}
+    parts = []
+    for verdict, words in said.items():
+        names = [row["suite"].replace("_", " ") for row in found["suites"] if row["verdict"] == verdict]
+        parts += [f"{', '.join(names)}: {words}"] if names else []
+    return f"General ability, if a loss of {found['margin']:g} points is allowed: {'; '.join(parts)}."
+
+
 def _order(section: str, first: str) -> tuple[bool, bool, str]:
     """The primary family first, then the other families, then suites of choices."""
-    return section != first, section.endswith("shot"), section
+    return section != first, section.endswith("shot") or section.startswith("outputs_"), section
 
 
 def _score_cells(section: str, key: str, row: Row) -> tuple[str | Text, ...]:
