@@ -14,6 +14,7 @@ from tasks.model.generate import Answer, generate
 from tasks.model.load import Model
 from tests import toys
 
+torch.set_num_threads(1)  # toys are too small to be shared, and threads that wait for each other take longer
 END = 3
 SIZES = {
     "vocab_size": 600, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
