@@ -24,7 +24,8 @@ from tasks.metrics.choices import sections_of
 from tasks.metrics.compare import Resampling
 from tasks.metrics.details import details
 from tasks.metrics.identity import MEASURES, card, intervals_card
-from tasks.metrics.pairs import Predictions, files_of, held_out, read_predictions
+from tasks.metrics.pairs import files_of, held_out
+from tasks.metrics.predictions import Predictions, read_predictions
 from tasks.metrics.scores import Family, families, text_sections, wording_sections
 from tasks.metrics.together import Judging, Key, Results, judge_all
 from tasks.metrics.views import safety_sections
@@ -141,7 +142,9 @@ def main(  # noqa: PLR0913, PLR0917  # a stage's files, as dvc.yaml names them
     with staged(report) as page:
         page.write_text(render(evidence), encoding="utf-8")
     write_json(plots / "differences.json", difference_rows(results))
-    write_json(plots / "wordings.json", more["wordings"])
+    write_json(
+        plots / "wordings.json", [row | {"name": f"{row['family']}.{row['template']}"} for row in more["wordings"]]
+    )
     write_json(plots / "subjects.json", more["subjects"])
     write_json(cards, told)
     write_json(evaluation, more)

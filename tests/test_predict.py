@@ -14,7 +14,7 @@ from tasks import predict
 from tasks.data.files import read_json, read_rows, write_json, write_rows
 from tasks.data.suites.general import General
 from tasks.errors import ContractError, TrainingError
-from tasks.metrics.pairs import read_predictions
+from tasks.metrics.predictions import read_predictions
 from tasks.model.choose import Option, encode_options, score
 from tasks.model.encode import contract_of, encode_example, encode_prompt
 from tasks.model.generate import generate

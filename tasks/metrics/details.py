@@ -8,7 +8,7 @@ from tasks.metrics.calibration import reliability
 from tasks.metrics.choices import by_subject, sections_of, suites_of
 from tasks.metrics.compare import Resampling
 from tasks.metrics.identity import MEASURES
-from tasks.metrics.pairs import Predictions
+from tasks.metrics.predictions import Predictions
 from tasks.metrics.scores import Family
 
 Row = dict[str, Any]
@@ -29,7 +29,8 @@ def details(
     """
     base, tuned = made.base, made.tuned
     models = {"base": vars(base), "tuned": vars(tuned)}
-    budget = forgetting.budget(sections_of(base.choices, tuned.choices), resampling, may_forget)
+    abilities = ([row for row in rows if row["measure"] == "accuracy"] for rows in (base.choices, tuned.choices))
+    budget = forgetting.budget(sections_of(*abilities), resampling, may_forget)
     return {
         "forgetting": {"margin": may_forget, "verdict": forgetting.worst(budget), "suites": budget},
         "wordings": wordings(predicted, metrics, resampling),

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tasks.data.files import Row, read_json, read_rows
+from tasks.data.files import Row, read_rows
 from tasks.errors import DataError
 
 
@@ -97,38 +96,6 @@ class RepeatedChoice(Choice):
 
 
 Kind = type[Generation] | type[Choice]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Everything that one model answered, by file."""
-
-    generations: list[Row]
-    choices: list[Row]
-    perturbed: list[Row]
-    repeated: list[Row]
-    repeated_choices: list[Row]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Both models' answers to the same examples and questions."""
-
-    base: Answers
-    tuned: Answers
-    how: Row
-    """What they were made with: predictions/how.json."""
-
-
-def read_predictions(predictions: Path) -> Predictions:
-    """All files of predictions/, checked.
-
-    Raises:
-        DataError: as `paired` does.
-    """
-    read = [read_pair(predictions, kind) for kind in (Generation, Choice, Perturbed, Repeated, RepeatedChoice)]
-    base, tuned = (Answers(*(pair[side] for pair in read)) for side in (0, 1))
-    return Predictions(base, tuned, read_json(predictions / "how.json"))
 
 
 def files_of(predictions: Path, *kinds: Kind) -> list[Path]:
