@@ -42,8 +42,8 @@ down: env ## stop them
 lint: env ## the linter and strict type checking
 	ruff check . && mypy
 
-bench: env ## side by side with peers, on this machine: intake, expand, near duplicates, training
-	python -m benchmarks.validate && python -m benchmarks.expand && python -m benchmarks.near_duplicates && python -m benchmarks.train
+bench: env ## side by side with peers, on this machine: intake, expand, near duplicates, training, evaluation
+	python -m benchmarks.validate && python -m benchmarks.expand && python -m benchmarks.near_duplicates && python -m benchmarks.train && python -m benchmarks.evaluate
 
 lock: ## pin every dependency again, with hashes
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }

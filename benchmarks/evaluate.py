@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import evaluate_generate, evaluate_rouge, evaluate_suites
-from tasks.metrics.compare import MEAN, Measured, Resampling
+from tasks.metrics.compare import MEAN, Matrix, Measured, Resampling
 from tasks.metrics.judged import judge
 
 PARTS = ("statistics", "rouge", "generate", "suites")
@@ -29,12 +29,11 @@ def statistics() -> dict[str, Any]:
     """Seconds that intervals, tests and verdicts of many metrics take, on invented scores."""
     random = np.random.default_rng(17)
     ones = np.ones(ROWS)
-    measured = {
-        f"metric {number}": Measured(
-            np.column_stack([random.uniform(0, 60, ROWS), ones]), np.column_stack([random.uniform(0, 62, ROWS), ones]), MEAN
-        )
-        for number in range(METRICS)
-    }  # fmt: skip
+
+    def scores(most: float) -> Matrix:
+        return np.column_stack([random.uniform(0, most, ROWS), ones])
+
+    measured = {f"metric {number}": Measured(scores(60), scores(62), MEAN) for number in range(METRICS)}
     groups = [str(group) for group in random.integers(0, GROUPS, ROWS)]
     start = time.perf_counter()
     rows = judge(measured, groups, Resampling(17, RESAMPLES, 0.95))
@@ -46,7 +45,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(PARTS)}; all unless said.")] = None,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     items: Annotated[int, typer.Option(min=1, help="Questions of each subject or suite.")] = 100,
-    mmlu: Annotated[Path | None, typer.Option(help="MMLU's folder, with dev/ and test/.")] = None,
+    mmlu: Annotated[Path | None, typer.Option(help="MMLU's folder: dev/ and test/, a CSV a subject.")] = None,
 ) -> None:
     """Run the parts one after another and print what each came to."""
     console = Console(highlight=False)

@@ -19,8 +19,8 @@ from tasks.data.files import Row, read_rows, write_json, write_rows
 from tasks.data.keys import keys_of, normalised, word_counts
 from tasks.data.lines import escaped, write_table
 from tasks.data.mixture import splits_of
-from tasks.data.suites.questions import read_benchmark
 from tasks.data.splits import SPLITS, normalise
+from tasks.data.suites.questions import read_benchmark
 from tasks.errors import DataError, LeakError, ParamsError
 from tasks.params import load
 from tasks.prompts.rendering import fields_of, origin, render_lines, stripped

@@ -19,8 +19,8 @@ from tasks.data.files import Row, read_rows
 from tasks.data.leaks import overlap
 from tasks.data.leaks.overlap import Texts, certify
 from tasks.data.leaks.runs import RUN, RunIndex, distinct_runs, hashed_runs, runs_of, words_of
-from tasks.data.suites.questions import Question, read_benchmark
 from tasks.data.splits import SPLITS
+from tasks.data.suites.questions import Question, read_benchmark
 from tasks.params import load
 
 ROOT = Path(__file__).resolve().parent.parent

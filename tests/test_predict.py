@@ -20,6 +20,7 @@ from tasks.model.encode import contract_of, encode_example, encode_prompt
 from tasks.model.generate import generate
 from tasks.model.load import load_tokenizer
 from tasks.prompts import contract as prompt_contract
+from tasks.prompts.templates import load_family, render
 from tests import toys
 from tests.test_xray import t5_tokenizer
 
@@ -149,7 +150,7 @@ def test_a_contract_that_differs_in_anything_is_refused_with_the_difference() ->
             prompt_contract.require_equal(trained, contract_of(tokenizer, "causal", 400, {"summarise": 12}))
     finally:
         tokenizer.chat_template = template
-    with pytest.raises(ContractError, match=r"max_new_tokens: trained with .*12.*, now .*13"):
+    with pytest.raises(ContractError, match=r"max_new_tokens: summarise trained with 12, now 13"):
         prompt_contract.require_equal(trained, contract_of(tokenizer, "causal", 400, {"summarise": 13}))
 
 
@@ -175,7 +176,9 @@ def test_both_models_answer_the_same_questions_in_the_same_order(
     base, tuned = toys.write_base(tmp_path / "base", kind), toys.write_base(tmp_path / "tuned", kind)
     tokenizer = toys.tokenizer(kind)
     prompt_contract.write(contract_of(tokenizer, kind, 400, {"summarise": 8}), tuned)  # type: ignore[arg-type]
-    write_rows(tmp_path / "test.jsonl", toys.examples(5))
+    text = next(one.text for one in load_family("summarise").templates if one.id == "gist")
+    examples = [row | {"input": render(text, {"document": row["input"]})} for row in toys.examples(5)]
+    write_rows(tmp_path / "test.jsonl", examples)
     quiz = [
         {"question": f"Is {n} even?", "options": "A. yes\nB. no", "answer": "A. yes" if n % 2 == 0 else "B. no"}
         for n in range(9)

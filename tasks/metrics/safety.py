@@ -66,7 +66,7 @@ def toxicity(outputs: Sequence[str]) -> dict[str, Matrix]:
     """
     probabilities = np.zeros(len(outputs))
     if outputs:
-        from profanity_check import predict_prob  # type: ignore[import-untyped]  # noqa: PLC0415  (3 s: scikit-learn)
+        from profanity_check import predict_prob  # noqa: PLC0415  (3 s: scikit-learn)
 
         probabilities = np.asarray(predict_prob(list(outputs)), dtype=np.float64)
     return {

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 
 import torch
 
+from tasks.model import branches
 from tasks.model.attention import reaches_less
 from tasks.model.batches import IGNORED, collate
 from tasks.model.encode import Encoded, Tokenizer
 from tasks.model.load import Model, architecture
-from tasks.model.tree import Bough, Ids, Row, boughs, hidden_of, read_ahead, rows
+from tasks.model.tree import Bough, Ids, Row, boughs, hidden_of, in_common, read_ahead, rows
 
 Advance = Callable[[int], None]
 Fed = tuple[int, Ids]  # length of the context, and all ids that one pass reads
-STEM, TAIL, TAILS = 72, 8, 3  # tokens of the small tree that is compared before a tree is believed, and its branches
+STEM, TAIL, TAILS = 20, 6, 3  # tokens of the small tree that is compared before a tree is believed, and its branches
 TOLERANCE = (
     2e-3  # nats: rounding moves a log-probability by 1e-5, a token that is seen and should not be by 0.01 and more
 )
@@ -106,19 +107,19 @@ def score(
             scores[index] = float(log_probabilities.gather(1, ids[:, None]).sum())
         advance(len(fed[one]))
 
-    passes = list(fed)
-    if _trees_are_right(model, passes):
-        _by_rows(model, passes, _boughs(passes), tokens_at_once, take)
-    else:
-        _one_by_one(model, passes, tokens_at_once, take)
+    passes, before = list(fed), model.config._attn_implementation
+    try:
+        if _takes_trees(model, passes):
+            found = boughs([ids for _, ids in passes], [context - 1 for context, _ in passes])
+            _by_rows(model, passes, found, tokens_at_once, take)
+            return scores
+    finally:
+        model.set_attn_implementation(before)
+    _one_by_one(model, passes, tokens_at_once, take)
     return scores
 
 
 Take = Callable[[Fed, torch.Tensor], None]
-
-
-def _boughs(passes: Sequence[Fed]) -> list[Bough]:
-    return boughs([ids for _, ids in passes], [context - 1 for context, _ in passes])
 
 
 def _by_rows(model: Model, passes: Sequence[Fed], found: Sequence[Bough], tokens_at_once: int, take: Take) -> None:
@@ -171,29 +172,44 @@ def _padded(model: Model, passes: Sequence[Fed]) -> list[torch.Tensor]:
     return [span.log_softmax(-1) for span in spans]
 
 
-def _trees_are_right(model: Model, passes: Sequence[Fed]) -> bool:
-    """Whether the model says the same over rows that share their beginnings as over each text alone."""
+def _takes_trees(model: Model, passes: Sequence[Fed]) -> bool:
+    """Prepare a model for rows that share their beginnings, if it says the same over them as over each text alone."""
     if architecture(model) == "seq2seq" or reaches_less(model.config):
         return False
-    small = _small_tree(passes)
-    loose = [Bough(0, sorted(range(len(small)), key=lambda place: small[place][1]))]
+    small, before, reason = _small_tree(passes), model.config._attn_implementation, "it says something else"
     alone = {one: _padded(model, [one])[0] for one in small}
-    try:
-        for found in [loose] if loose == _boughs(small) else [loose, _boughs(small)]:
-            said: dict[Fed, torch.Tensor] = {}
-            _by_rows(model, small, found, 1 << 20, said.__setitem__)
-            if any(bool(((said[one] - alone[one]).abs().max() > TOLERANCE).item()) for one in small):
-                return False
-    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:  # it takes no such mask or positions
-        warnings.warn(f"each option is read alone, which is slower: {type(error).__name__}: {error}", stacklevel=2)
-        return False
+    for way in [branches.NAME, before] if model._supports_attention_backend else [before]:
+        try:
+            model.set_attn_implementation(way)
+            if _says_the_same(model, small, alone):
+                return True
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:  # it takes no such mask or positions
+            reason = f"{type(error).__name__}: {error}"
+    model.set_attn_implementation(before)
+    warnings.warn(f"each option is read alone, which is slower: {reason}", stacklevel=3)
+    return False
+
+
+def _says_the_same(model: Model, small: Sequence[Fed], alone: dict[Fed, torch.Tensor]) -> bool:
+    order = sorted(range(len(small)), key=lambda place: small[place][1])
+    shared = in_common(small[order[0]][1], small[order[-1]][1])  # by all, as they are sorted
+    said: dict[Fed, torch.Tensor] = {}
+    for prefix in {0, min(shared, *(context - 1 for context, _ in small))}:  # all in one row; the beginning ahead
+        _by_rows(model, small, [Bough(prefix, order)], 1 << 20, said.__setitem__)
+        if any(bool(((said[one] - alone[one]).abs().max() > TOLERANCE).item()) for one in small):
+            return False
     return True
 
 
 def _small_tree(passes: Sequence[Fed]) -> list[Fed]:
     """A few texts of the passes' own tokens with all that a tree has: a beginning, branches, one within another.
 
-    Comparing whole passes takes as long as two hundred questions do where each has five solved ones before it.
+    Whole passes would take as long as thirty questions do where each has five solved ones before it.
     """
     whole = STEM + TAILS * TAIL
     ids = tuple(itertools.islice(itertools.chain.from_iterable(text for _, text in passes), whole))

@@ -5,18 +5,21 @@
 
 Texts are sorted, so that each one shares with the text before it all that it shares with any earlier one. Where many
 share a long beginning (the solved examples of a subject), that beginning is read first and kept as keys and values.
-A token's position is its depth, and an explicit mask says what it sees. Not every model takes such a mask as it is
-meant (ALiBi, sliding windows): `choose.score` compares before it believes.
+A token's position is its depth; what it sees is said branch by branch (branches.py), or by an explicit mask where a
+model does not take that. Not every model takes either as it is meant (ALiBi, sliding windows): `choose.score` compares
+before it believes.
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from tasks.model.branches import NAME, branches_of
 from tasks.model.load import Model
 
 Ids = tuple[int, ...]
@@ -62,7 +65,7 @@ def boughs(texts: Sequence[Ids], longest: Sequence[int]) -> list[Bough]:
         longest: of each text, how much of it may be read ahead: at least one token stays.
     """
     order = sorted(range(len(texts)), key=texts.__getitem__)
-    shared = [_alike(texts[one], texts[other]) for one, other in itertools.pairwise(order)]
+    shared = [in_common(texts[one], texts[other]) for one, other in itertools.pairwise(order)]
     found: list[Bough] = []
     for place, before, after in zip(order, [0, *shared], [*shared, 0], strict=True):
         last = found[-1] if found else Bough(0, [])
@@ -81,10 +84,11 @@ def boughs(texts: Sequence[Ids], longest: Sequence[int]) -> list[Bough]:
 
 def rows(texts: Sequence[Ids], bough: Bough, most: int) -> Iterator[Row]:
     """Rows of at most `most` tokens (more where a single text has more) that hold the texts of a bough."""
-    row, before, path = Row([], [], {}), (), list[int]()
+    row, path = Row([], [], {}), list[int]()
+    before: Ids = ()
     for place in bough.members:
         rest = texts[place][bough.prefix :]
-        alike = _alike(before, rest)
+        alike = in_common(before, rest)
         if row.ids and len(row.ids) + len(rest) - alike > most:
             yield row
             row, path, alike = Row([], [], {}), [], 0
@@ -106,16 +110,19 @@ def read_ahead(model: Model, ids: Ids) -> object:
 
 def hidden_of(model: Model, row: Row, past: object, prefix: int) -> torch.Tensor:
     """Last hidden states (tokens, width) of a row; `past` is left as it was."""
-    mask = torch.from_numpy(row.sees(prefix)).to(model.device)[None, None]
-    floor = torch.zeros(mask.shape, dtype=model.dtype, device=model.device)
-    floor.masked_fill_(~mask, torch.finfo(model.dtype).min)
+    like = torch.empty(0, dtype=model.dtype, device=model.device)
+    if model.config._attn_implementation == NAME:
+        given: dict[str, Any] = {"branches": branches_of(list(row.paths.values()), prefix, like)}
+    else:
+        sees = torch.from_numpy(row.sees(prefix)).to(model.device)[None, None]
+        given = {"attention_mask": like.new_zeros(sees.shape).masked_fill_(~sees, torch.finfo(model.dtype).min)}
     with torch.inference_mode():
         output = model.get_decoder()(
             input_ids=torch.tensor([row.ids], device=model.device),
             position_ids=torch.tensor([row.depths], device=model.device) + prefix,
-            attention_mask=floor,
             past_key_values=past,
             use_cache=past is not None,
+            **given,
         )
     if past is not None:
         past.crop(-len(row.ids))  # type: ignore[attr-defined]
@@ -123,7 +130,7 @@ def hidden_of(model: Model, row: Row, past: object, prefix: int) -> torch.Tensor
     return hidden
 
 
-def _alike(one: Ids, other: Ids) -> int:
+def in_common(one: Ids, other: Ids) -> int:
     """Tokens that two texts share at their beginning."""
     pairs = zip(one, other, strict=False)
     differ = next((at for at, (a, b) in enumerate(pairs) if a != b), None)
