@@ -134,7 +134,7 @@ def best_batch(jobs: Sequence[Job], base: Path, sizes: Sequence[int]) -> dict[st
 
 def _loaded(base: Path) -> Any:
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="true")
-    from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]  # noqa: PLC0415  # after the environment is set
+    from lm_eval.models.huggingface import HFLM  # noqa: PLC0415  # after the environment is set
 
     return HFLM(pretrained=str(base), dtype="float32", device="cpu")
 
@@ -142,13 +142,13 @@ def _loaded(base: Path) -> Any:
 @functools.cache
 def _manager() -> Any:
     """Reads every task file, which takes 5 seconds: not part of what is timed."""
-    from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]  # noqa: PLC0415
+    from lm_eval.tasks import TaskManager  # noqa: PLC0415
 
     return TaskManager()
 
 
 def _evaluated(lm: Any, job: Job, batch: int) -> Side:
-    import lm_eval  # type: ignore[import-untyped]  # noqa: PLC0415
+    import lm_eval  # noqa: PLC0415
 
     side, plain = Side(), type(lm).loglikelihood
 
@@ -180,8 +180,8 @@ def tasks_of(job: Job) -> list[Any]:
     """lm-evaluation-harness's own tasks, over a job's questions instead of the hub's."""
     import datasets  # noqa: PLC0415
     import lm_eval  # noqa: PLC0415
-    from lm_eval.api.task import ConfigurableTask  # type: ignore[import-untyped]  # noqa: PLC0415
-    from lm_eval.tasks._yaml_loader import load_yaml  # type: ignore[import-untyped]  # noqa: PLC0415
+    from lm_eval.api.task import ConfigurableTask  # noqa: PLC0415
+    from lm_eval.tasks._yaml_loader import load_yaml  # noqa: PLC0415
 
     library = Path(lm_eval.__file__).parent / "tasks"
     tasks = []
