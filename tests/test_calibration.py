@@ -104,7 +104,11 @@ def test_the_diagram_s_rows_hold_all_questions() -> None:
     assert weighed == pytest.approx(plain_ece(rows))
 
 
+LOWER = {"ece", "brier", "off_balance", "toxic", "gender_mentions"}
+DESCRIPTIVE = {"bias_ambiguous", "bias_disambiguated", "stereotyped", "gender_professions"}  # 0 or 50 would be best
+
+
 @pytest.mark.parametrize("key", CHOICE_MEASURES)
 def test_every_measure_of_choices_has_a_card(key: str) -> None:
     assert {"label", "what", "scale", "better", "judged"} <= set(card(key))
-    assert card(key)["better"] == ("lower" if key in {"ece", "brier"} else "higher")
+    assert card(key)["better"] == ("lower" if key in LOWER else None if key in DESCRIPTIVE else "higher")

@@ -547,6 +547,8 @@ def test_the_default_has_no_record_of_test_in_train_and_its_certificate_says_so(
         "train/mmlu",
         "train/mmlu_dev",
         "train/piqa",
+        "train/bbq",
+        "train/crows_pairs",
     }
 
 
