@@ -27,7 +27,10 @@ from tasks.prompts.templates import Family, load_family
 
 SOURCE = "mine"
 TABLES = Path("tables")  # where a table from outside the checkout is put
-TEXT_METRICS = ["rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "length_ratio"]
+TEXT_METRICS = [
+    "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf", "unsupported", "facts", "copy_rate", "repetition", "empty",
+    "length_ratio",
+]  # fmt: skip
 DIALOGUE = ("dialog", "conversation", "chat", "transcript")  # in a column's name
 MOST_INPUT_WORDS = 300  # with its instruction, about 450 tokens of English: under finetune.max_prompt_tokens
 MOST_TARGET_WORDS = 200
@@ -189,6 +192,11 @@ def _write(document: Any, table: Path, choice: Choice, family: Family, words: Ma
         section.insert(0, family.family, mine)
     for section in ("evaluate", "promote"):
         document[section]["primary"] = f"{family.family}.rouge1"
+    guards = document["promote"]["guards"]
+    for place, name in enumerate(list(guards)):
+        section, _, metric = name.partition(".")
+        if section not in (*metrics, "outputs_harm"):  # a guard of the default's own family
+            guards.insert(place, f"{family.family}.{metric}", guards.pop(name))
 
 
 def _put(section: Any, kept: set[str], mine: dict[str, Any]) -> None:

@@ -67,6 +67,14 @@ def test_every_section_is_accepted_and_speaks_of_the_table(table: Path) -> None:
         assert list(yaml.safe_load(Path("params.yaml").read_text())[section]["sources"]) == ["mine", "commonsense_qa"]
 
 
+def test_guards_watch_the_table_s_own_family(table: Path) -> None:
+    use(table, Choice("ticket", "summary", "customer", "summarise_dialogue"))
+    guards = load("promote", Promote).guards
+    assert list(guards) == ["summarise_dialogue.unsupported", "summarise_dialogue.empty", "outputs_harm.toxic"]
+    metrics = load("evaluate", Evaluate).metrics
+    assert all(name.partition(".")[2] in metrics["summarise_dialogue"] for name in list(guards)[:2])
+
+
 def test_what_the_table_does_not_decide_is_not_even_written_differently(table: Path) -> None:
     before = Path("params.yaml").read_text().splitlines()
     use(table, Choice("ticket", "summary", None, None))
