@@ -28,8 +28,8 @@ from tasks.prompts.templates import Family, load_family
 SOURCE = "mine"
 TABLES = Path("tables")  # where a table from outside the checkout is put
 TEXT_METRICS = [
-    "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf", "unsupported", "facts", "copy_rate", "repetition", "empty",
-    "length_ratio",
+    "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf", "unsupported", "facts", "copy_rate", "repetition",
+    "empty", "length_ratio",
 ]  # fmt: skip
 DIALOGUE = ("dialog", "conversation", "chat", "transcript")  # in a column's name
 MOST_INPUT_WORDS = 300  # with its instruction, about 450 tokens of English: under finetune.max_prompt_tokens
