@@ -128,7 +128,9 @@ def test_the_operations_that_a_training_needs_are_those_that_torch_counts(method
 
 @pytest.mark.parametrize("said", gpu.CASES)
 def test_the_gpu_s_benchmark_runs_on_toy_shapes(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    params = load("finetune", Finetune, ROOT / "params.yaml").model_copy(update={"compile": "never"})  # tests/test_compiled.py does
+    params = load("finetune", Finetune, ROOT / "params.yaml").model_copy(
+        update={"compile": "never"}
+    )  # tests/test_compiled.py does
     monkeypatch.chdir(tmp_path)
     kind, method = gpu.CASES[said]
     case = gpu.Case(kind, method, params, 3, tiny=True)
