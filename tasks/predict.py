@@ -139,9 +139,8 @@ def answered(
 
     def choices(general: General, suite: Suite, asked: list[Asked], tokens_at_once: int) -> list[Row]:
         note = f"{suite.title}, {general.shots} shots"
-        done = (
-            (lambda more: progress.advance(more, note)) if tokens_at_once == params.tokens_at_once else lambda _: None
-        )
+        counts = tokens_at_once == params.tokens_at_once  # what is asked again for the noise does not
+        done = (lambda more: progress.advance(more, note)) if counts else (lambda _: None)
         return answer(model, tokenizer, suite, general.by, general.shots, asked, tokens_at_once, done)
 
     other = max(1, params.batch_size // 4)
@@ -168,10 +167,10 @@ def cost(rows: dict[str, list[Row]], seconds: float, peak: int) -> Row:
     }  # fmt: skip
 
 
-def how(params: Predict, contract: Contract, task: Task, folders: dict[str, Path], benchmarks: Path) -> Row:
+def how(
+    params: Predict, contract: Contract, task: Task, folders: dict[str, Path], known: dict[str, Benchmark], fetched: Row
+) -> Row:  # fmt: skip
     """What the answers were made with: what two sets of answers must have alike to be compared."""
-    available = read_benchmarks(benchmarks)
-    manifest = read_json(benchmarks / "manifest.json")["sources"]
     return {
         "weights_sha256": {name: sha256_of(folder) for name, folder in folders.items()},
         "contract_sha256": prompt_contract.digest(contract),
@@ -183,9 +182,9 @@ def how(params: Predict, contract: Contract, task: Task, folders: dict[str, Path
             {
                 **general.model_dump(), "version": suite.version, "title": suite.title, "licence": suite.licence,
                 "origin": suite.origin, "paper": suite.paper, "prompt_of": suite.prompt_of, "length": suite.length,
-                "asked": len(asked), "available": len(available[general.benchmark].questions),
-                "left_out": available[general.benchmark].left_out, "published": suite.published,
-                "url": manifest[general.benchmark]["url"], "sha256": manifest[general.benchmark]["sha256"],
+                "asked": len(asked), "available": len(known[general.benchmark].questions),
+                "left_out": known[general.benchmark].left_out, "published": suite.published,
+                "url": fetched[general.benchmark]["url"], "sha256": fetched[general.benchmark]["sha256"],
             }
             for general, suite, asked in task.questions
         ],
@@ -197,7 +196,8 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
     params = load("predict", Predict)
     use_threads(params.threads)
     tokenizer, contract = load_tokenizer(tuned), prompt_contract.read(tuned)
-    task = task_of(read_rows(test), read_benchmarks(benchmarks), params)
+    known, fetched = read_benchmarks(benchmarks), read_json(benchmarks / "manifest.json")["sources"]
+    task = task_of(read_rows(test), known, params)
     progress, costs = Progress("predict", 2 * task.answers, "answers"), {}
     with staged(predictions) as folder:
         for name in ("base", "tuned"):
@@ -210,7 +210,8 @@ def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Pat
             for file, own in rows.items():
                 write_rows(folder / name / f"{file}.jsonl", own)
             costs[name] = cost(rows, time.monotonic() - start, peak_bytes(device()))
-        write_json(folder / "how.json", how(params, contract, task, {"base": base, "tuned": tuned}, benchmarks))
+        folders = {"base": base, "tuned": tuned}
+        write_json(folder / "how.json", how(params, contract, task, folders, known, fetched))
     write_json(efficiency, costs)
 
 

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from scipy import stats
 
 from tasks.metrics.compare import DECIMALS, Draws, Resampling, interval_of, resample, span_of
@@ -66,8 +65,3 @@ def worst(rows: list[Row]) -> str:
     """One verdict of all: forgotten if any is, kept if all are."""
     verdicts = {row["verdict"] for row in rows}
     return FORGOTTEN if FORGOTTEN in verdicts else KEPT if verdicts == {KEPT} else UNSURE
-
-
-def total(rows: list[Row]) -> float:
-    """Mean difference over suites, points."""
-    return round(float(np.mean([row["difference"] for row in rows])), DECIMALS) if rows else 0.0

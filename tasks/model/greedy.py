@@ -15,6 +15,7 @@ from tasks.model.attention import TOLERANCE, reaches_less
 from tasks.model.load import Model, architecture
 from tasks.model.loss import inner
 from tasks.model.slots import NAME, Slots, Span, turn
+from tasks.model.tree import in_common
 
 MOST_NEW = 512  # prompt tokens of a pass: a CPU's products are at full speed there, and later prompts share more
 LEAST_SHARED = 8  # tokens: copying fewer costs as much as computing them
@@ -111,13 +112,9 @@ def _ended(state: _State, limits: Sequence[int], end: int) -> list[tuple[int, li
 
 def _shared(prompt: list[int], held: list[list[int]]) -> tuple[int, int]:
     """The slot that begins with most of this prompt, and with how many tokens; its last token is never among them."""
-    longest, source = max((_same(prompt, ids), -slot) for slot, ids in enumerate(held))
+    longest, source = max((in_common(prompt, ids), -slot) for slot, ids in enumerate(held))
     start = min(longest, len(prompt) - 1)
     return -source, start if start >= LEAST_SHARED else 0
-
-
-def _same(one: list[int], other: list[int]) -> int:
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _logits(model: Model, slots: Slots, ids: list[int], going: list[int], spans: list[Span]) -> torch.Tensor:

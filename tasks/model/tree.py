@@ -130,7 +130,7 @@ def hidden_of(model: Model, row: Row, past: object, prefix: int) -> torch.Tensor
     return hidden
 
 
-def in_common(one: Ids, other: Ids) -> int:
+def in_common(one: Sequence[int], other: Sequence[int]) -> int:
     """Tokens that two texts share at their beginning."""
     pairs = zip(one, other, strict=False)
     differ = next((at for at, (a, b) in enumerate(pairs) if a != b), None)
