@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from tasks import cli_tables
+from tasks import cli_tables, cli_versions
 from tasks.cli_tables import guarded
 from tasks.errors import LuthierError
 from tasks.step import exit_status
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(cli_tables.app)
+app.add_typer(cli_versions.app)
 
 
 def _in_checkout() -> Path:
@@ -146,38 +147,6 @@ def summary() -> None:
     from tasks.report.summary import print_summary
 
     guarded("summary", lambda: print_summary(_in_checkout()))
-
-
-@app.command()
-def register() -> None:
-    """Make the tuned model a version in MLflow, alias challenger."""
-    from tasks.register import main as register_main
-
-    guarded("register", register_main)
-
-
-@app.command()
-def promote() -> None:
-    """Decide about the challenger, and move the alias champion to it if the gate says so."""
-    from tasks.promote import main as promote_main
-
-    guarded("promote", promote_main)
-
-
-@app.command()
-def rollback(reason: Annotated[str, typer.Option(help="Written on both versions.")]) -> None:
-    """Move the alias champion back to the version that held it before."""
-    from tasks.rollback import main as rollback_main
-
-    guarded("rollback", lambda: rollback_main(reason))
-
-
-@app.command()
-def lineage(model: Annotated[str, typer.Argument()] = "models:/luthier@champion") -> None:
-    """Print the digests that a model version stands on, down to the raw bytes."""
-    from tasks.lineage import main as lineage_main
-
-    guarded("lineage", lambda: lineage_main(model))
 
 
 def main() -> None:

@@ -44,6 +44,10 @@ class TrackingError(LuthierError):
     """MLflow cannot be reached or refuses."""
 
 
+class SealError(LuthierError):
+    """Something is not what was signed, or nobody known signed it."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to put behind a sentence about an unknown name; nothing where no known name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

@@ -10,26 +10,22 @@ Not a DVC stage, because it changes a registry; so it reads the paths out of dvc
 import hashlib
 import json
 import tempfile
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tasks.data.files import read_json, read_rows, sha256_of
-from tasks.lineage import circumstances, digests, is_adapter
-from tasks.model.served import assemble
+from tasks.lineage import circumstances, digests
+from tasks.package import package
 from tasks.params import PARAMS, Section, load
-from tasks.prompts.templates import load_family
 from tasks.report.version import describe, numbers
 from tasks.step import COSTS, run
 from tasks.tracking import check
 from tasks.tracking.evidence import TRAINED_AS, add_files, add_metrics, training_run
-from tasks.tracking.models import Package, add_model
+from tasks.tracking.models import add_model
 from tasks.tracking.registry import IDENTITY, Version, add_version, find_version, page, set_alias
 from tasks.wiring import LOCK, Outputs, outputs
-
-SERVED_WITH = ("mlflow", "torch", "transformers", "peft", "pandas", "pydantic", "pyyaml", "typer", "psutil")
 
 
 class Register(Section):
@@ -61,29 +57,6 @@ def evidence(out: Outputs, folder: str) -> dict[Path, str]:
     reports += ["validate/validation.json", "finetune/training.jsonl", "predict/predictions"]
     lock = [LOCK] if LOCK.exists() else []  # a pipeline that was run without DVC has none
     return dict.fromkeys([*(out[name] for name in reports), PARAMS, *lock], folder)
-
-
-def package(out: Outputs, folder: Path, chain: dict[str, str]) -> Package:
-    """The model as it is served, put together in `folder`."""
-    mixture = yaml.safe_load(PARAMS.read_text())["expand"]["mixture"]
-    constants = {mix["family"]: mix["constants"] for mix in mixture}
-    fields = {name for mix in mixture for name in load_family(mix["family"]).fields} - {
-        name for fixed in constants.values() for name in fixed
-    }
-    first = mixture[0]
-    row = read_rows(out["validate/valid"] / f"{first['source']}.jsonl")[0]
-    example = {field: str(row[first["fields"][field]]) for field in load_family(first["family"]).fields}
-    assemble(folder, out["fetch/base"] if is_adapter(out) else None, out["finetune/tuned"], constants)
-    return Package(
-        data=folder,
-        loader="tasks.model.served",
-        code=Path(__file__).parent,
-        inputs=("family", "prompt", *sorted(fields)),
-        output="output",
-        example={"family": first["family"], **example},
-        requirements=tuple(f"{name}=={installed(name).partition('+')[0]}" for name in SERVED_WITH),
-        metadata={key: sha for key, sha in chain.items() if ".data." in key or ".weights." in key},
-    )
 
 
 def make_version(name: str, out: Outputs, chain: dict[str, str], identity: str) -> Version:
