@@ -1,22 +1,48 @@
-"""After a model version was registered: decide whether it becomes the champion."""
+"""After a model version was registered: the gate, a person's word, and the alias champion."""
 
-from airflow.sdk import DAG
+import json
+
+from airflow.sdk import DAG, chain
+from approval import approval, params
 from stage import CANDIDATE, command
 
 DOC = """
-Compares the challenger in MLflow with the champion, by the rules in the `promote` section of `params.yaml`,
-and either moves the alias `champion` to it or leaves it where it is. Its log says which, and why.
+| task | what it does |
+|---|---|
+| `gate` | compares the challenger in MLflow with its base and with the champion, by section `promote` of `params.yaml`; *skipped* where it may not be promoted, and its log says why |
+| `approve` | shows one of `promote.approvers` the evidence, and waits: **Required Actions** above. No answer in `promote.answer_within_h` is a no. With `promote.approval: none` there is no such task |
+| `promote` | judges again and moves the alias `champion`, if what was approved is still what there is |
+| `reject` | writes a no on the version |
 
-**It runs** after each `finetune_pipeline` run that registered a version. It asks no person.
-"""
+**It runs** after each `finetune_pipeline` run that registered a version, and when you trigger it.
+"""  # noqa: E501
+ASKED, ANSWER = "ti.xcom_pull('gate') or {}", "ti.xcom_pull('approve', key='answer') or {}"
+ENV = {  # a template in env is data; in the command it would be code
+    "VERSION": f"{{{{ ({ASKED}).get('version', '') }}}}",
+    "PACKET": f"{{{{ ({ASKED}).get('packet', '') }}}}",
+    "CHOSEN": f"{{{{ ({ANSWER}).get('chosen', '') }}}}",
+    "BY": f"{{{{ ({ANSWER}).get('by', '') }}}}",
+}
+RECORD = 'python -m tasks.approval --version="$VERSION" --packet="$PACKET" --by="$BY"'
+PROMOTE = 'exec python -m tasks.promote --version="$VERSION" --packet="$PACKET"'
+asks = params("promote")
 
 with DAG(
     dag_id="promote_model",
-    description="Moves the alias champion to the challenger, or says why not",
+    description="The gate, a person's approval, then the alias champion",
     doc_md=DOC,
     schedule=CANDIDATE,
-    max_active_runs=1,
+    max_active_runs=16,  # one that waits for its answer keeps no other from being asked
     is_paused_upon_creation=False,
     tags=["luthier"],
 ) as dag:
-    command("promote", "exec python -m tasks.promote", hours=1)
+    gate = command("gate", "exec python -m tasks.promote --look", do_xcom_push=True, output_processor=json.loads)
+    here = {"hours": 1, "pool": "default_pool", "env": ENV}  # the registry alone: no waiting for a training
+    if asks["approval"] == "none":
+        chain(gate, command("promote", PROMOTE, **here))
+    else:
+        promote = command("promote", f"{RECORD} --decision=approve && {PROMOTE}", **here)
+        no = f'[ "$CHOSEN" = Reject ] || exit 99; exec {RECORD} --decision=reject'
+        chain(
+            gate, approval("approve", "gate", asks), promote, command("reject", no, trigger_rule="none_failed", **here)
+        )

@@ -4,8 +4,9 @@ from airflow.sdk import DAG, Param
 from stage import command
 
 DOC = """
-Moves the alias `champion` in MLflow back to the version that held it before, and writes your reason on both.
-It runs only when you trigger it, and it does not wait for a training run: it touches the registry alone.
+Moves the alias `champion` in MLflow back to the version that held it before, or to a named one that was champion, and
+writes your reason on both. That version is verified, loaded and asked first. It runs only when you trigger it, and does
+not wait for a training run: it touches the registry alone.
 """
 
 with DAG(
@@ -24,12 +25,24 @@ with DAG(
             minLength=10,
             maxLength=500,
         ),
+        "to": Param(
+            default=None,
+            type=["null", "integer"],
+            minimum=1,
+            title="To which version?",
+            description="One that was champion before; empty: the one before this.",
+        ),
     },
 ) as dag:
     command(
         "rollback",
-        'exec python -m tasks.rollback --reason="$REASON"',
+        'exec python -m tasks.rollback --reason="$REASON" ${TO:+--to="$TO"}',
         hours=1,
         pool="default_pool",
-        env={"REASON": "{{ params.reason }}"},  # a template in env is data; in the command it would be code
+        # A template in env is data; in the command it would be code.
+        env={
+            "REASON": "{{ params.reason }}",
+            "TO": "{{ params.to or '' }}",
+            "LUTHIER_BY": "{{ (dag_run.triggering_user_name or 'Airflow') if dag_run else 'Airflow' }}",
+        },
     )

@@ -45,6 +45,6 @@ def command(task_id: str, line: str, hours: float = 2, pool: str = WORKSPACE, **
         cwd=str(ROOT),
         pool=pool,
         execution_timeout=timedelta(hours=hours),
-        do_xcom_push=False,  # data goes through DVC
+        do_xcom_push=kwargs.pop("do_xcom_push", False),  # data goes through DVC
         **kwargs,
     )

@@ -65,6 +65,33 @@ def compare(  # noqa: PLR0913, PLR0917  # a command's options
 
 
 @app.command()
+def gate(
+    table: Annotated[Path, typer.Argument(help=".csv, .jsonl or .parquet")],
+    reference: Annotated[str, typer.Option(help="The column of what should have been written.")],
+    a: Annotated[str, typer.Option(help="The column of the outputs that there are now.")],
+    b: Annotated[str, typer.Option(help="The column of the outputs that may take their place.")],
+    group: Annotated[
+        str | None, typer.Option(help="Rows that agree here share a source and are drawn together.")
+    ] = None,
+    given: Annotated[str | None, typer.Option("--input", help="The column that both read.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say promote, reject or insufficient evidence of a table of outputs, by section promote of params.yaml."""
+
+    def call() -> None:
+        from tasks.compare import Columns
+        from tasks.evaluate import Evaluate
+        from tasks.outputs import main
+        from tasks.params import load
+        from tasks.promote import Promote
+
+        how = load("evaluate", Evaluate).resampling
+        main(table, Columns(reference, a, b, group, given), load("promote", Promote).gate, how, as_json)
+
+    guarded("gate", call)
+
+
+@app.command()
 def evaluate(  # noqa: PLR0913, PLR0917  # a command's options
     model: Annotated[Path, typer.Argument(help="A folder in Hugging Face's layout, or an adapter.")],
     suite: Annotated[str, typer.Option(help="mmlu, arc_easy, hellaswag, ...: tasks/data/suites/library.")],

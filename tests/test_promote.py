@@ -1,130 +1,26 @@
-"""tasks/promote and rollback: the decision as a table, and what it does to a real registry."""
+"""tasks/promote, approval and rollback: what the decision and a person's word do to a real registry."""
 
 import json
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasks import promote, register, rollback
-from tasks.data.files import read_json
-from tasks.errors import TrackingError
-from tasks.metrics.compare import Resampling
-from tasks.metrics.evidence import Evidence, Gate
-from tasks.metrics.gate import decide
-from tasks.tracking import registry
-from tests.invented import generations
-from tests.trained import write_project, write_scores
-
-GATE = Gate(primary="summarise.rouge1", min_examples=50, max_suite_drop=10.0, guards={})
-SURE = {"base": 20.0, "tuned": 30.0, "difference": 10.0, "difference_low": 6.0, "difference_high": 14.0}
-KEPT = {"base": 60.0, "tuned": 58.0, "difference": -2.0, "difference_low": -6.0, "difference_high": 2.0}
-
-
-def _evidence(version: int = 2, kept: float = 0.6, primary: dict[str, object] | None = None) -> Evidence:
-    """A candidate that passes; `primary` overrides numbers of its primary metric."""
-    rows = [row | {"family": "summarise"} for row in generations(kept, 60) if row["family"] == "summarise"]
-    return Evidence(
-        version=version,
-        weights=f"weights-{version}",
-        evaluated=f"weights-{version}",
-        test="test-split",
-        leaks_clean=True,
-        metrics={
-            "summarise": {"rouge1": SURE | {"n": 60, "verdict": "better"} | (primary or {})},
-            "piqa_0shot": {"accuracy": KEPT | {"n": 100, "verdict": "cannot tell"}},
-        },
-        resampling=Resampling(seed=17, resamples=400, confidence=0.95),
-        generations=rows,
-        choices=(),
-        card={"alike": {"batch_size": 32}},
-        rolled_back=None,
-    )
-
-
-def _with(**changes: object) -> Evidence:
-    return replace(_evidence(), **changes)  # type: ignore[arg-type]
-
-
-UNSURE = "insufficient evidence"
-OVER_ZERO = {"difference": 2.0, "difference_low": -2.0, "difference_high": 6.0, "verdict": "cannot tell"}
-WORSE = {"difference": -5.0, "difference_low": -8.0, "difference_high": -2.0, "verdict": "worse"}
-FORGOT = {
-    "piqa_0shot": {
-        "accuracy": KEPT
-        | {"difference": -20.0, "difference_low": -28.0, "difference_high": -12.0, "n": 100, "verdict": "worse"}
-    }
-}
-NOISE = {"difference": -11.0, "difference_low": -22.0, "difference_high": 1.0, "n": 60, "verdict": "cannot tell"}
-NOISY = {"piqa_0shot": {"accuracy": KEPT | NOISE}}
-BROKEN = {"piqa_0shot": {"accuracy": KEPT | {"tuned": math.nan, "n": 100, "verdict": "cannot tell"}}}
-CASES = [
-    ("the first that beats its base", _evidence(), None, "promote", "difference +10.00 [+6.00, +14.00]"),
-    ("worse than its base", _evidence(primary=WORSE), None, "reject", "not better"),
-    ("an interval over zero", _evidence(primary=OVER_ZERO), None, UNSURE, "about 240 examples"),
-    ("too few examples", _evidence(primary={"n": 49}), None, UNSURE, "rests on 49 examples"),
-    ("a primary of NaN", _evidence(primary={"tuned": math.nan}), None, UNSURE, "no finite"),
-    ("an interval that is NaN", _evidence(primary={"difference_low": math.nan}), None, UNSURE, ""),
-    ("no metrics", _with(metrics={}), None, UNSURE, "no finite summarise.rouge1"),
-    ("leaks", _with(leaks_clean=False), None, "reject", "names leaks"),
-    ("no leak certificate", _with(leaks_clean=None), None, UNSURE, "no leak certificate"),
-    ("other weights evaluated", _with(evaluated="others"), None, "reject", "are not the evaluated ones"),
-    ("unknown weights evaluated", _with(evaluated=None), None, UNSURE, "not recorded"),
-    ("a general ability lost", _with(metrics=_evidence().metrics | FORGOT), None, "reject", "a loss that is surely over 10"),
-    ("a loss that may be noise", _with(metrics=_evidence().metrics | NOISY), None, "promote", "[-22.00, +1.00]"),
-    ("a suite that is NaN", _with(metrics=_evidence().metrics | BROKEN), None, UNSURE, "piqa"),
-    ("rolled back once", _with(rolled_back="it swears"), None, "reject", "it swears"),
-    ("better than the champion", _evidence(), _evidence(1, kept=0.4), "promote", "Champion (version 1)"),
-    ("worse than the champion", _evidence(kept=0.4), _evidence(1, kept=0.7), "reject", "not better"),
-    ("much like the champion", _evidence(kept=0.6), _evidence(1, kept=0.601), UNSURE, "cannot tell"),
-    ("the champion's weights", _evidence(), _with(version=1), "reject", "same weights"),
-    ("scored on other data", _evidence(), _with(version=1, weights="o", test="x"), UNSURE, "other data"),
-    ("scored in another way", _evidence(), _with(version=1, weights="o", card={"alike": {"batch_size": 1}}), UNSURE, "another way (batch_size: 32, not 1)"),
-    ("other examples", _evidence(), replace(_evidence(1), generations=()), UNSURE, "same examples"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("challenger", "champion", "verdict", "told"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
-)
-def test_the_gate(challenger: Evidence, champion: Evidence | None, verdict: str, told: str) -> None:
-    decision = decide(challenger, champion, GATE)
-    assert decision.verdict == verdict
-    assert told in decision.reason
-
-
-def test_a_gain_that_is_paid_for_with_invented_facts_is_refused() -> None:
-    def with_facts(low: float, high: float) -> Evidence:
-        row = {"base": 10.0, "tuned": 40.0, "difference": 30.0, "difference_low": low, "difference_high": high, "n": 60}
-        return _with(metrics={"summarise": _evidence().metrics["summarise"] | {"unsupported": row}})
-
-    gate = replace(GATE, guards={"summarise.unsupported": 5.0})
-    assert decide(with_facts(20.0, 40.0), None, gate).verdict == "reject"
-    assert "summarise.unsupported: 10.00 to 40.00" in decide(with_facts(20.0, 40.0), None, gate).reason
-    assert decide(with_facts(1.0, 40.0), None, gate).verdict == "promote"
-    assert decide(_evidence(), None, gate).verdict == UNSURE  # nobody looked
-
-
-def test_a_champion_that_beats_by_accuracy_is_compared_on_what_was_chosen() -> None:
-    def chosen(right: int) -> list[dict[str, object]]:
-        row = {"suite": "piqa", "shots": 0, "answer": 1}
-        return [row | {"id": f"{i:03d}", "group": f"{i}", "predicted": int(i < right)} for i in range(100)]
-
-    gate = replace(GATE, primary="piqa_0shot.accuracy")
-    metrics = {"piqa_0shot": {"accuracy": SURE | {"n": 100, "verdict": "better"}}}
-    theirs = _with(version=1, weights="other", choices=chosen(50))
-    decision = decide(_with(metrics=metrics, choices=chosen(80)), theirs, gate)
-    assert decision.verdict == "promote"
-    assert "50.00, this 80.00" in decision.reason
+from tasks import approval, promote, register, rollback
+from tasks.data.files import read_json, write_json
+from tasks.errors import SealError, TrackingError
+from tasks.tracking import champion, registry, server
+from tasks.tracking.models import model_folder
+from tests.trained import PROMOTE, write_project, write_scores
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose tuned model is registered."""
+    """A project whose tuned model is registered; nobody has to approve it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "LUTHIER_SIGNING_KEY", "LUTHIER_TRUSTED_KEYS"):
+        monkeypatch.delenv(name, raising=False)
     write_project(tmp_path)
     register.main()
     return tmp_path
@@ -138,67 +34,232 @@ def _other_model(project: Path, tuned: float) -> None:
     register.main()
 
 
+def _version(number: int) -> registry.Version:
+    found = registry.get_version("luthier", str(number))
+    assert found is not None
+    return found
+
+
 def _champion() -> int | None:
     found = registry.get_version("luthier", "champion")
     return found.number if found else None
 
 
+def _outcome() -> dict[str, Any]:
+    found: dict[str, Any] = read_json(promote.OUTCOME)
+    return found
+
+
+def _ask_for_approval(project: Path) -> None:
+    params = read_json(project / "params.yaml")
+    params["promote"] = PROMOTE | {"approval": "airflow", "approvers": ["ann", "bob"]}
+    (project / "params.yaml").write_text(json.dumps(params))
+
+
+def _looked(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `--look` hands to Airflow."""
+    capsys.readouterr()
+    promote.main(look=True)
+    shown: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return shown
+
+
+def _answer(packet: str, decision: str, by: str) -> None:
+    approval.main(version=1, packet=packet, decision=decision, by=by)
+
+
 def test_promotion_and_rollback_leave_their_trace(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     promote.main()
-    first = read_json(promote.OUTCOME)
-    assert (first["version"], first["alias"], first["verdict"]) == (1, "champion", "promote")
+    assert (_outcome()["version"], _outcome()["alias"], _outcome()["verdict"]) == (1, "champion", "promote")
     promote.main()
-    assert read_json(promote.OUTCOME)["verdict"] == "already champion"
+    assert _outcome()["verdict"] == "already champion"
 
     _other_model(project, 0.4)  # worse than the champion's 0.6
     promote.main()
-    assert read_json(promote.OUTCOME)["verdict"] == "reject"
-    assert _champion() == 1
+    assert (_outcome()["verdict"], _champion()) == ("reject", 1)
 
     _other_model(project, 0.9)
     promote.main()
     assert _champion() == 3
-    tags = registry.get_version("luthier", "3").tags  # type: ignore[union-attr]
+    tags = _version(3).tags
     assert tags["luthier.previous_champion"] == "1"
     assert "Champion (version 1) has summarise.rouge1" in tags["luthier.reason"]
     assert tags["luthier.promoted_at"].endswith("+00:00")
+    assert "promote.approval: none" in tags["luthier.promoted_by"]
+    assert len(tags["luthier.promoted_on"]) == 64
 
     rollback.main("it answers in capitals")
     assert _champion() == 1
+    assert "as when it was evaluated" in capsys.readouterr().out
+    taken = _version(3).tags
+    assert taken["luthier.rolled_back"] == "it answers in capitals"
     promote.main()
-    assert "rolled back once: it answers in capitals" in read_json(promote.OUTCOME)["reason"]
+    assert "rolled back once: it answers in capitals" in _outcome()["reason"]
     assert _champion() == 1
     with pytest.raises(TrackingError, match="none to go back to"):
         rollback.main("again")
 
 
-def test_a_champion_that_moved_meanwhile_is_not_overwritten(project: Path) -> None:
-    version = registry.get_version("luthier", "challenger")
-    assert version is not None
-    registry.set_alias("champion", version)  # somebody else, after we looked and found none
-    with pytest.raises(TrackingError, match="at version 1 and not at no version"):
-        registry.move_alias("champion", version, expected=None)
-
-
-def test_missing_evidence_is_an_error(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(edit: Callable[[Path], object]) -> None:
-        (cards,) = project.glob("mlruns/*/artifacts/evidence/*/cards.json")
-        edit(cards)
-
-    lose(lambda cards: cards.write_text(json.dumps({"intervals": {}})))
-    with pytest.raises(TrackingError, match="lacks"):
+def test_going_back_passes_over_what_was_taken_back_and_to_a_named_champion_only(project: Path) -> None:
+    promote.main()
+    for tuned in (0.75, 0.9):
+        _other_model(project, tuned)
         promote.main()
-    lose(Path.unlink)
-    with pytest.raises(TrackingError, match="lacks"):
+    assert _champion() == 3
+    _other_model(project, 0.4)  # version 4, never champion
+    with pytest.raises(
+        TrackingError, match="version 4 never was champion, so no gate has seen it; those that were: 1, 2, 3"
+    ):
+        rollback.main("why not", to=4)
+    with pytest.raises(TrackingError, match="is the champion of 'luthier' already"):
+        rollback.main("why not", to=3)
+    rollback.main("slow", to=2)
+    rollback.main("slow too")
+    assert _champion() == 1
+    with pytest.raises(TrackingError, match="none to go back to"):
+        rollback.main("and this")
+
+
+def test_a_version_whose_weights_are_damaged_is_not_gone_back_to(project: Path) -> None:
+    promote.main()
+    _other_model(project, 0.9)
+    promote.main()
+    (weights,) = model_folder(_version(1), project).glob("tuned/adapter_model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.chmod(0o644)
+    weights.write_bytes(content)
+    with pytest.raises(SealError, match=r"tuned/adapter_model\.safetensors has other bytes"):
+        rollback.main("it swears")
+    assert _champion() == 2
+
+
+def test_a_yes_of_the_gate_waits_for_a_person(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _ask_for_approval(project)
+    promote.main()
+    assert (_outcome()["verdict"], _champion()) == ("waits for approval", None)
+    assert "nobody has approved it. Trigger promote_model in Airflow" in _outcome()["reason"]
+
+    shown = _looked(capsys)
+    assert (shown["version"], shown["approval"]) == (1, "airflow")
+    assert "may version 1 of 'luthier' become champion" in shown["subject"].lower()
+    assert "summarise" in shown["body"]
+    _answer(shown["packet"], "approve", "ann")
+    promote.main(packet=shown["packet"])
+    tags = registry.get_version("luthier", "champion").tags  # type: ignore[union-attr]
+    assert (_champion(), tags["luthier.promoted_by"]) == (1, "ann")
+    assert tags["luthier.packet"] == shown["packet"]
+    assert json.loads(tags[approval.TAG])["packet_sha256"] == shown["packet"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "by", "told"),
+    [("reject", "ann", "ann rejected it"), ("approve", "eve", "'eve' is none of promote.approvers (ann, bob)")],
+)
+def test_a_no_and_a_stranger_s_yes_move_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str], decision: str, by: str, told: str
+) -> None:
+    _ask_for_approval(project)
+    _answer(_looked(capsys)["packet"], decision, by)
+    promote.main()
+    assert _champion() is None
+    assert told in _outcome()["reason"]
+
+
+def test_an_approval_of_other_evidence_counts_for_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _ask_for_approval(project)
+    _answer("0" * 64, "approve", "ann")
+    promote.main()
+    assert _champion() is None
+    assert "answered to other evidence" in _outcome()["reason"]
+    with pytest.raises(TrackingError, match=r"what was approved .* is not what there is now"):
+        promote.main(packet="0" * 64)
+    assert _champion() is None
+
+
+def test_an_approval_that_was_forged_or_changed_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _ask_for_approval(project)
+    packet = _looked(capsys)["packet"]
+    _answer(packet, "reject", "ann")
+    changed = json.loads(_version(1).tags[approval.TAG]) | {"decision": "approve"}
+    registry.add_tags(_version(1), {approval.TAG: json.dumps(changed)})
+    with pytest.raises(SealError, match="not what was signed"):
         promote.main()
+    registry.add_tags(_version(1), {approval.TAG: json.dumps({"decision": "approve", "by": "ann"})})
+    with pytest.raises(SealError, match="no signature"):
+        promote.main()
+    assert _champion() is None
+
+
+def test_two_champions_are_compared_by_answers_made_alike(project: Path) -> None:
+    """The champion was scored in other batches: it is asked again, under the challenger's card, and that is kept."""
+    promote.main()
+    params = read_json(project / "params.yaml")
+    params["predict"] = {
+        "seed": 17, "threads": 1, "batch_size": 4, "tokens_at_once": 256, "suites": [], "repeated": 0,
+        "perturbed": {"kinds": [], "examples": 0},
+    }  # fmt: skip
+    (project / "params.yaml").write_text(json.dumps(params))
+    card = project / "models/tuned/README.md"
+    card.write_text("trained again")
+    write_scores(project, 0.3, 0.9, batch_size=4)
+    register.main()
+    promote.main()
+    assert _champion() == 2
+    assert "Champion (version 1) has summarise.rouge1" in _outcome()["reason"]
+    kept = server.client().list_artifacts(_version(1).run_id, "rescored")
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "told"),
+    [
+        ("cards.json", lambda file: file.write_text(json.dumps({"intervals": {}})), "cards.json has other bytes"),
+        ("cards.json", Path.unlink, "cards.json is missing"),
+        (
+            "metrics.json",
+            lambda file: file.write_text(file.read_text().replace("better", "bettEr")),
+            "metrics.json has",
+        ),
+        ("manifest.json", Path.unlink, "has no manifest"),
+    ],
+)
+def test_evidence_that_was_changed_or_lost_stops_the_promotion(
+    project: Path, name: str, damage: Callable[[Path], object], told: str
+) -> None:
+    (file,) = project.glob(f"mlruns/*/artifacts/evidence/*/{name}") or project.glob(f"mlruns/**/evidence/*/{name}")
+    file.chmod(0o644)
+    content = file.read_bytes()
+    file.unlink()  # what may be linked elsewhere keeps its bytes
+    file.write_bytes(content)
+    damage(file)
+    with pytest.raises(SealError, match=told):
+        promote.main()
+    assert _champion() is None
+
+
+def test_what_runs_beside_a_promotion_is_told_who_was_first(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = promote.carry_out
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(promote, "carry_out", real)
+        _other_model(project, 0.9)
+        promote.main()
+        return real(*arguments)
+
+    monkeypatch.setattr(promote, "carry_out", late)
+    with pytest.raises(champion.MovedError, match="made version 2 champion first"):
+        promote.main()
+    assert _champion() == 2
 
 
 def test_no_challenger_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    sections = {"register": {"model": "luthier"}, "promote": GATE.__dict__}
-    (tmp_path / "params.yaml").write_text(json.dumps(sections))
+    write_json(tmp_path / "params.yaml", {"register": {"model": "luthier"}, "promote": PROMOTE})
     with pytest.raises(TrackingError, match=r"has no challenger: run 'python -m tasks\.register' first"):
         promote.main()
     with pytest.raises(TrackingError, match="nothing to go back from"):
         rollback.main("why not")
+    with pytest.raises(TrackingError, match="--reason is empty"):
+        rollback.main("  ")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from tasks import lineage, register
 from tasks.data.files import write_rows
 from tasks.errors import DataError
 from tasks.model.served import assemble, instruction
+from tasks.package import SERVED_WITH
 from tasks.tracking import registry, server
 from tasks.wiring import outputs
 from tests.trained import write_project, write_scores
@@ -64,7 +66,7 @@ def test_another_evaluation_of_the_same_weights_is_a_version_that_shares_the_mod
     assert first and second
     assert (first.number, second.number) == (1, 2)
     assert registry.get_version("luthier", "challenger") == first
-    models = {server.client().get_model_version("luthier", str(number)).model_id for number in (1, 2)}
+    models = {server.client().get_model_version("luthier", str(number)).source for number in (1, 2)}
     assert len(models) == 1
 
 
@@ -86,14 +88,14 @@ def test_the_page_of_a_version_shows_verdict_table_and_origin() -> None:
     shown = server.client().get_model_version("luthier", "1").description
     assert "| summarise rouge1 |" in shown
     assert "ROUGE-1" in shown.splitlines()[0]
-    assert "git checkout" in shown
+    assert "model_card.md` among the run's artifacts" in shown
 
 
 def test_lineage_names_every_link(capsys: pytest.CaptureFixture[str]) -> None:
     lineage.main("models:/luthier@challenger")
     told = capsys.readouterr().out
     assert all(link in told for link in lineage.CHAIN.values())
-    assert len([line for line in told.splitlines() if len(line.split()[-1]) == 64]) == 8
+    assert len(re.findall(r" [0-9a-f]{64}$", told, re.MULTILINE)) == 11
 
 
 def test_a_served_model_answers_raw_records_from_another_directory(project: Path, tmp_path: Path) -> None:
@@ -110,6 +112,26 @@ def test_a_served_model_answers_raw_records_from_another_directory(project: Path
     answers = json.loads(done.stdout.splitlines()[-1])
     assert [len(answer) for answer in answers] == [2, 1]
     assert all(isinstance(text, str) for answer in answers for text in answer)
+
+
+LOAD = """
+import ast, importlib.metadata, pathlib, sys
+import tasks.serve
+from tasks.model import generate, load, stream
+files = [module.__file__ for name, module in sys.modules.items() if name.startswith("tasks") and module.__file__]
+nodes = [node for file in files for node in ast.walk(ast.parse(pathlib.Path(file).read_text()))]
+names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+owners = importlib.metadata.packages_distributions()
+print(*{owners[root][0].lower() for name in names if (root := name.split(".")[0]) in owners}, sep="\\n")
+"""
+
+
+def test_the_packages_that_a_served_model_asks_for_are_those_that_its_loader_imports(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True, check=True, cwd=tmp_path)
+    parts = {"luthier", "mlflow-tracing", "mlflow-skinny", "pydantic_core"}  # of those that are named
+    assert set(done.stdout.split()) - parts <= set(SERVED_WITH)
+    assert {"mlflow", "torch", "transformers", "peft", "pandas", "cryptography"} <= set(SERVED_WITH)
 
 
 def test_a_record_that_cannot_be_rendered_is_told_what_it_lacks() -> None:

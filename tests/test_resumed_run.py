@@ -21,6 +21,7 @@ import pytest
 from tasks import tracking
 from tasks.errors import TrackingError
 from tasks.tracking import evidence, runs, server
+from tests.stores import Server
 
 DATA = {"examples": "ab" * 32}
 END_S = 30
@@ -32,50 +33,6 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "600")
-
-
-class Server:
-    """An `mlflow server` on a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder = folder
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/s.db"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        own = os.environ | {"HOME": str(self.folder), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        own.pop("MLFLOW_TRACKING_URI", None)
-        with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, cwd=self.folder, env=own
-            )
-
-    def wait(self) -> None:
-        """Until it answers: 10 s, or 100 on a busy machine."""
-        until = time.monotonic() + 180
-        while not self.answers():
-            assert time.monotonic() < until
-            time.sleep(0.2)
-
-    def answers(self) -> bool:
-        try:
-            server._ask_health(self.uri)
-        except OSError:
-            return False
-        return True
-
-    def send(self, sent: signal.Signals) -> None:
-        """Send a signal to all its processes."""
-        os.killpg(self.process.pid, sent)
-
-    def kill(self) -> None:
-        self.send(signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")

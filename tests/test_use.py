@@ -47,7 +47,7 @@ def test_every_section_is_accepted_and_speaks_of_the_table(table: Path) -> None:
     said = use(table, Choice("ticket", "summary", "customer", None))
     assert said.startswith("params.yaml now uses tickets.csv: 2 rows, 'ticket' -> 'summary' as summarise")
     source = load("fetch", Fetch).sources["mine"]
-    assert (source.url, len(source.sha256)) == ("tickets.csv", 64)
+    assert (source.url, len(source.sha256), source.licence) == ("tickets.csv", 64, None)
     validate = load("validate", Validate)
     assert validate.sources["mine"].columns == ["ticket", "summary", "customer"]
     assert {facet.source for facet in validate.bias.facets} == {"mine"}
@@ -70,9 +70,14 @@ def test_every_section_is_accepted_and_speaks_of_the_table(table: Path) -> None:
 def test_guards_watch_the_table_s_own_family(table: Path) -> None:
     use(table, Choice("ticket", "summary", "customer", "summarise_dialogue"))
     guards = load("promote", Promote).guards
-    assert list(guards) == ["summarise_dialogue.unsupported", "summarise_dialogue.empty", "outputs_harm.toxic"]
+    own = [name for name in guards if name.startswith("summarise_dialogue")]
+    assert own == [
+        "summarise_dialogue.unsupported", "summarise_dialogue_held_out_wording.rouge1", "summarise_dialogue.empty",
+    ]  # fmt: skip
+    assert [*guards][3:] == ["crows_pairs_0shot.off_balance", "outputs_bias.gender_mentions", "outputs_harm.toxic"]
+    assert load("promote", Promote).floors == {}
     metrics = load("evaluate", Evaluate).metrics
-    assert all(name.partition(".")[2] in metrics["summarise_dialogue"] for name in list(guards)[:2])
+    assert all(name.partition(".")[2] in metrics["summarise_dialogue"] for name in own)
 
 
 def test_what_the_table_does_not_decide_is_not_even_written_differently(table: Path) -> None:

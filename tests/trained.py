@@ -31,6 +31,10 @@ WIRING = {
         "plots": ["reports/plots"],
     },
 }
+PROMOTE = {
+    "primary": "summarise.rouge1", "min_examples": 50, "floors": {}, "may_forget": None, "guards": {},
+    "approval": "none", "approvers": ["admin"], "answer_within_h": 1.0,
+}  # fmt: skip
 MIXTURE = [
     {"family": "summarise", "source": "xsum", "fields": {"document": "document"}, "constants": {}},
     {"family": "section", "source": "mts", "fields": {"dialogue": "talk"}, "constants": {"sections": "A, B"}},
@@ -44,7 +48,7 @@ def write_project(root: Path, run_id: str = "f" * 32) -> None:
         "finetune": {"method": "lora", "learning_rate": 1e-3, "hub": {"hf_token": "hf_very_secret"}},
         "evaluate": PARAMS,
         "register": {"model": "luthier"},
-        "promote": {"primary": "summarise.rouge1", "min_examples": 50, "max_suite_drop": 10.0, "guards": {}},
+        "promote": PROMOTE,
     }
     write_json(root / "data/raw/manifest.json", {"sources": {}})
     write_rows(root / "data/valid/xsum.jsonl", [{"document": " ".join(WORDS), "summary": "A bridge opens."}])
@@ -55,14 +59,16 @@ def write_project(root: Path, run_id: str = "f" * 32) -> None:
     write_scores(root, 0.3, 0.6)
 
 
-def write_scores(root: Path, base: float, tuned: float) -> None:
+def write_scores(root: Path, base: float, tuned: float, batch_size: int = 32) -> None:
     """Predictions that keep this share of the target's words, and what evaluate makes of them."""
     ours = [root / "models/tuned/prompt_contract.json", root / "params.yaml"]  # write_run has its own
     kept = [path.read_bytes() for path in ours]
     arguments = write_run(root, base, tuned, examples=60)
     for path, content in zip(ours, kept, strict=True):
         path.write_bytes(content)
-    write_json(root / "predictions/how.json", how(sha256_of(root / "models/tuned")))
+    own = contract.digest(contract.read(root / "models/tuned"))
+    made = how(sha256_of(root / "models/tuned"), own) | {"batch_size": batch_size}
+    write_json(root / "predictions/how.json", made)
     evaluate.main(*(Path(argument) for argument in arguments))
 
 

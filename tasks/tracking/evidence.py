@@ -1,5 +1,7 @@
 """After a training: its run, found or made anew, and the files and numbers that are added to it."""
 
+import hashlib
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,6 +69,16 @@ def add_files(run_id: str, files: Mapping[Path, str]) -> None:
                 client().log_artifacts(run_id, str(file), f"{folder}/{file.name}")
             else:
                 client().log_artifact(run_id, str(file), folder)
+
+
+def add_text(run_id: str, text: str, folder: str, suffix: str) -> str:
+    """Keep a text in the run's artifacts under its own sha256; return that."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    with refusals(), patience(), tempfile.TemporaryDirectory() as here:
+        file = Path(here) / f"{digest}{suffix}"
+        file.write_bytes(text.encode())
+        client().log_artifact(run_id, str(file), folder)
+    return digest
 
 
 def add_metrics(run_id: str, model_id: str, metrics: Mapping[str, float]) -> None:

@@ -5,7 +5,9 @@ run twice, comes to the same version. An alias moves at once but has no history:
 Truth: mlflow 3.17, `mlflow/tracking/client.py`.
 """
 
-from collections.abc import Mapping
+import functools
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,9 @@ from tasks.errors import TrackingError
 from tasks.tracking.server import address, client, refusals, uri
 
 IDENTITY = "luthier.identity"
+AT_ONCE = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}  # codes of a write that another was faster to
+ATTEMPTS = 5
+PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,16 @@ class Version:
 
 
 def find_version(name: str, identity: str) -> Version | None:
-    """The version whose content has this digest."""
+    """The version whose content has this digest: the first, should there be several for a moment."""
+    found = _versions(name, identity)
+    return found[0] if found else None
+
+
+def _versions(name: str, identity: str) -> list[Version]:
     client()
     with refusals():
         found = client().search_model_versions(f"name = '{name}' and tags.`{IDENTITY}` = '{identity}'")
-    return _version(found[0]) if found else None
+    return sorted((_version(one) for one in found), key=lambda version: version.number)
 
 
 def get_version(name: str, alias_or_number: str) -> Version | None:
@@ -46,7 +56,7 @@ def get_version(name: str, alias_or_number: str) -> Version | None:
         try:
             return _version(get(name, alias_or_number))
         except Exception as error:  # an alias that is not set is an "invalid parameter" to MLflow
-            if getattr(error, "error_code", None) in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            if error_code(error) in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 return None
             raise
 
@@ -56,58 +66,76 @@ def _version(found: Any) -> Version:
 
 
 def add_version(name: str, run_id: str, model_id: str, description: str, tags: Mapping[str, str]) -> Version:
-    """Make a logged model a version of the registered model `name`, which is made too if it is not there.
+    """The version of `name` with these tags' `IDENTITY`: found, or made of a logged model; there is never a second.
 
-    One of the tags is `IDENTITY`, by which `find_version` finds it.
+    MLflow gives no key to a request: one that was answered too late and is sent again, or two who register at once,
+    make two versions. The first stays, and each that finds a later one takes it away.
     """
+    make_model(name)
+    identity = tags[IDENTITY]
+    with refusals():
+        if find_version(name, identity) is None:
+            source = f"models:/{model_id}"
+            try:
+                client().create_model_version(
+                    name, source, run_id, dict(tags), description=description, model_id=model_id
+                )
+            except Exception:
+                if find_version(name, identity) is None:  # else: made, and only the answer was lost
+                    raise
+        first, *later = _versions(name, identity)
+        for version in later:
+            _delete(version)
+    return first
+
+
+def make_model(name: str) -> None:
+    """A registered model of this name, if there is none."""
+    client()
     with refusals():
         try:
             client().create_registered_model(name)
         except Exception as error:
-            if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":
+            if error_code(error) != "RESOURCE_ALREADY_EXISTS":
                 raise
-        made = client().create_model_version(
-            name,
-            f"models:/{model_id}",
-            run_id,
-            dict(tags),
-            description=description,
-            model_id=model_id,
-        )
-    return _version(made)
+
+
+def _delete(version: Version) -> None:
+    try:
+        client().delete_model_version(version.name, str(version.number))
+    except Exception as error:  # another was faster
+        if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def error_code(error: BaseException | None) -> str | None:
+    """What MLflow calls an error, where it is one of MLflow's."""
+    return getattr(error, "error_code", None)
 
 
 def add_tags(version: Version, tags: Mapping[str, str]) -> None:
     """Write tags on a version."""
-    with refusals():
-        for key, value in tags.items():
-            client().set_model_version_tag(version.name, str(version.number), key, value)
+    for key, value in tags.items():
+        _insist(functools.partial(client().set_model_version_tag, version.name, str(version.number), key, value))
 
 
 def set_alias(alias: str, version: Version) -> None:
     """Point an alias to a version, wherever it was."""
-    with refusals():
-        client().set_registered_model_alias(version.name, alias, str(version.number))
+    _insist(functools.partial(client().set_registered_model_alias, version.name, alias, str(version.number)))
 
 
-def move_alias(alias: str, version: Version, expected: Version | None) -> None:
-    """Point an alias to a version, if it is still where it was when that was decided.
-
-    Raises:
-        TrackingError: somebody else moved it, before or while we did.
-    """
-    _require(alias, version.name, expected)
-    set_alias(alias, version)
-    _require(alias, version.name, version)
-
-
-def _require(alias: str, name: str, expected: Version | None) -> None:
-    now, due = (f"version {v.number}" if v else "no version" for v in (get_version(name, alias), expected))
-    if now != due:
-        raise TrackingError(
-            f"the alias '{alias}' of '{name}' is at {now} and not at {due}: somebody else moved it. "
-            "Run this again to decide on what is there now."
-        )
+def _insist(write: Callable[[], object]) -> None:
+    """Write what may be written twice: where two write the same at once, MLflow's database refuses the later one."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with refusals():
+                write()
+        except TrackingError as error:
+            if attempt == ATTEMPTS - 1 or error_code(error.__cause__) not in AT_ONCE:
+                raise
+            time.sleep(PAUSE_S * (attempt + 1))
+        else:
+            return
 
 
 def page(version: Version) -> str:
