@@ -22,6 +22,7 @@ from tasks.report.summary import print_summary
 NEEDED = ("api-server", "scheduler", "dag-processor")
 POLL_S = 2
 PLAIN_S = 15  # between two progress lines where the output is no terminal
+WAITS = "awaiting_input"  # Airflow's state of a task that a person has to answer
 Task = dict[str, Any]
 
 
@@ -57,7 +58,10 @@ def _run(airflow: Airflow, root: Path, screen: "Screen") -> int:
         airflow.unpause(dag_id)
     runs = [(dags[0], airflow.trigger(dags[0]))]
     for dag_id, run_id in runs:
-        if follow(airflow, root, dag_id, run_id, screen) != "success":
+        state = follow(airflow, root, dag_id, run_id, screen)
+        if state == WAITS:
+            screen.line("promote_model waits for a person's yes: 'make up', then Required Actions in Airflow.")
+        elif state != "success":
             return 1
         runs += _started_by(airflow, dag_id, run_id) if dag_id == dags[0] else []
     screen.close()
@@ -88,7 +92,7 @@ def _started_by(airflow: Airflow, dag_id: str, run_id: str) -> list[tuple[str, s
 
 
 def follow(airflow: Airflow, root: Path, dag_id: str, run_id: str, screen: "Screen") -> str:
-    """Show a run until it ends; return its state. On Ctrl-C it is marked failed, which ends its task."""
+    """Show a run until it ends or waits for a person; return its state. On Ctrl-C it is marked failed, with its task."""
     seen: dict[str, str] = {}
     try:
         while True:
@@ -101,6 +105,8 @@ def follow(airflow: Airflow, root: Path, dag_id: str, run_id: str, screen: "Scre
                     screen.task(name, now, _outcome(airflow, dag_id, run_id, task))
             if state in ("success", "failed"):
                 return state
+            if any(task["state"] == WAITS for task in tasks):
+                return WAITS
             screen.progress(_progress(root, tasks) if seen else f"{dag_id}: {state}")
             time.sleep(POLL_S)
     except KeyboardInterrupt:

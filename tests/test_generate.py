@@ -125,6 +125,15 @@ def test_a_model_whose_layers_see_less_is_refused_also_where_its_config_does_not
     assert not greedy.suits(made("mistral"), prompts(2)[1])
 
 
+@pytest.mark.parametrize("name", ["llama", "t5"])
+def test_a_base_model_s_own_generation_settings_change_no_answer(name: str) -> None:
+    given = prompts(5)
+    model = made(name)
+    plain = answered(model, given, [12] * 5)
+    model.generation_config = transformers.GenerationConfig(repetition_penalty=50.0, no_repeat_ngram_size=1)
+    assert answered(model, given, [12] * 5) == plain
+
+
 def test_an_end_token_at_once_gives_an_empty_answer_and_its_slot_to_the_next() -> None:
     model, given = made("llama"), prompts(9)
     first = by_transformers(model, given[4], 1)[0]

@@ -6,6 +6,7 @@ Author and date are fixed, so the same files on the same HEAD are the same commi
 branch stay as they are; a ref below refs/luthier keeps git's garbage collection away.
 """
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,9 @@ from tasks.chain.git import asked, git
 
 NO_GIT = "not in a git repository"
 LARGEST_NEW = 1_000_000  # bytes; a larger untracked file is data that somebody forgot, and no code
+SECRET = re.compile(
+    r"(^|/)(\.env[^/]*|\.netrc|\.pgpass|id_[a-z0-9]+|[^/]*\.(pem|key|p12|pfx))$|secret|credential", re.IGNORECASE
+)
 ALWAYS = "dvc.lock"  # even where git ignores it: it names the data
 WHO = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
        for what, value in (("NAME", "Luthier"), ("EMAIL", "luthier@localhost"))}  # fmt: skip
@@ -56,7 +60,7 @@ def _tree(top: Path, root: Path) -> str:
             shutil.copy2(theirs, index)  # with its time, by which git tells a file changed since
         git(top, ours, "add", "--update", ":/")
         new = git(top, ours, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
-        small = [name for name in filter(None, new) if _is_small(top / name)]
+        small = [name for name in filter(None, new) if _is_small(top / name) and not SECRET.search(name)]
         if (root / ALWAYS).is_file():
             small.append((root / ALWAYS).resolve().relative_to(top).as_posix())
         git(top, ours, "update-index", "--add", "-z", "--stdin", given="\0".join(small))

@@ -91,6 +91,7 @@ def _write(model: Model, prompts: list[list[int]], contract: Contract, limit: in
     device = next(model.parameters()).device
     ids = torch.tensor([[contract.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    model.generation_config = transformers.GenerationConfig()  # transformers fills gaps in ours from the model's own
     with torch.inference_mode():
         output = model.generate(input_ids=ids, attention_mask=mask, generation_config=_settings(model, contract, limit))
     begin = 1 if contract.architecture == "seq2seq" else width
