@@ -92,7 +92,7 @@ def _started_by(airflow: Airflow, dag_id: str, run_id: str) -> list[tuple[str, s
 
 
 def follow(airflow: Airflow, root: Path, dag_id: str, run_id: str, screen: "Screen") -> str:
-    """Show a run until it ends or waits for a person; return its state. On Ctrl-C it is marked failed, with its task."""
+    """Show a run until it ends or waits for a person; return its state. On Ctrl-C it is marked failed."""
     seen: dict[str, str] = {}
     try:
         while True:

@@ -129,9 +129,9 @@ def test_a_model_whose_layers_see_less_is_refused_also_where_its_config_does_not
 def test_a_base_model_s_own_generation_settings_change_no_answer(name: str) -> None:
     given = prompts(5)
     model = made(name)
-    plain = answered(model, given, [12] * 5)
+    plain = answered(model, given, [12] * 5, 4)
     model.generation_config = transformers.GenerationConfig(repetition_penalty=50.0, no_repeat_ngram_size=1)
-    assert answered(model, given, [12] * 5) == plain
+    assert answered(model, given, [12] * 5, 4) == plain
 
 
 def test_an_end_token_at_once_gives_an_empty_answer_and_its_slot_to_the_next() -> None:
