@@ -20,19 +20,24 @@ def register() -> None:
 
 
 @app.command()
-def promote() -> None:
-    """Decide about the challenger, and move the alias champion to it if the gate says so."""
+def promote(
+    version: Annotated[int | None, typer.Option(help="The one to decide on; the challenger unless said.")] = None,
+) -> None:
+    """Say what the gate says of the challenger; move the alias champion if a person approved, or none is asked for."""
     from tasks.promote import main as promote_main
 
-    guarded("promote", promote_main)
+    guarded("promote", lambda: promote_main(version=version))
 
 
 @app.command()
-def rollback(reason: Annotated[str, typer.Option(help="Written on both versions.")]) -> None:
-    """Move the alias champion back to the version that held it before."""
+def rollback(
+    reason: Annotated[str, typer.Option(help="Written on both versions.")],
+    to: Annotated[int | None, typer.Option(help="A version that was champion; the one before unless said.")] = None,
+) -> None:
+    """Move the alias champion back to an earlier champion, which is loaded and asked first."""
     from tasks.rollback import main as rollback_main
 
-    guarded("rollback", lambda: rollback_main(reason))
+    guarded("rollback", lambda: rollback_main(reason, to))
 
 
 @app.command()

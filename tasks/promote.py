@@ -124,7 +124,9 @@ def carry_out(judged: Judged, params: Promote) -> tuple[bool, str]:
     if params.approval != "none":
         approval, why = approved(challenger, judged.packet, params.approvers)
         if approval is None:
-            ask = "Trigger promote_model in Airflow ('luthier up') to be asked"
+            ask = (
+                f"Trigger promote_model in Airflow ('luthier up') to be asked: packets/{judged.packet[:12]}... is shown"
+            )
             return False, f"The gate says yes, and {why}. {ask}. {judged.decision.reason}"
         by = approval["by"]
     facts = {

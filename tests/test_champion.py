@@ -1,11 +1,8 @@
 """tasks/tracking/journal and champion: of any number who move the alias, one wins; killed anywhere, a rerun converges."""
 
-import json
-import os
 import shutil
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 from tasks.errors import TrackingError
 from tasks.tracking import champion, journal, registry, server
 from tasks.tracking.champion import MovedError, current, move
+from tests.killed import Counting, in_child
 from tests.stores import STORES, store
 
 NAME = "luthier"
@@ -157,48 +155,6 @@ def test_they_race_over_a_server_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [entry.champion for entry in journal.entries(NAME)] == winners
 
 
-def _in_child(folder: Path, call: Callable[[], object], kill_after: int = 0) -> Any:
-    """What a call gave in a process of its own, and how many answers of MLflow it read; None: killed after so many."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.chdir(folder)
-            os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-            counting = Counting(server.client(), kill_after)
-            for module in (journal, registry):
-                module.client = lambda: counting  # type: ignore[attr-defined]
-            os.write(write, json.dumps([call(), counting.made]).encode())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(write)
-    with os.fdopen(read) as told:
-        said = told.read()
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) == bool(kill_after and not said)
-    assert os.WIFSIGNALED(status) or status == 0
-    return json.loads(said) if said else None
-
-
-class Counting:
-    """MLflow's client, which kills its process once it has answered so often."""
-
-    def __init__(self, client: Any, kill_after: int) -> None:
-        self.client, self.kill_after, self.made = client, kill_after, 0
-
-    def __getattr__(self, name: str) -> Any:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            answer = getattr(self.client, name)(*args, **kwargs)
-            self.made += 1
-            if self.made == self.kill_after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return answer
-
-        return counted
-
-
 def _promote_two_and_go_back() -> None:
     """As two runs of promote and one of rollback would, each doing only what is not done yet."""
     versions = _versions(2)
@@ -223,7 +179,7 @@ def _state() -> dict[str, Any]:
     }
 
 
-def test_killed_after_any_call_of_the_registry_a_rerun_ends_where_an_undisturbed_run_does(
+def test_killed_after_any_write_to_the_registry_a_rerun_ends_where_an_undisturbed_run_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def made(name: str) -> Path:
@@ -234,16 +190,16 @@ def test_killed_after_any_call_of_the_registry_a_rerun_ends_where_an_undisturbed
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/warm.db")
     server.experiment()  # imports what a child would take a second for
     (tmp_path / "empty").mkdir()
-    _in_child(tmp_path / "empty", server.experiment)  # the tables, which take a second to make
+    in_child(tmp_path / "empty", server.experiment)  # the tables, which take a second to make
     whole = made("whole")
-    _, calls = _in_child(whole, _promote_two_and_go_back)
-    wanted, _ = _in_child(whole, _state)
+    _, calls = in_child(whole, _promote_two_and_go_back)
+    wanted, _ = in_child(whole, _state)
     assert (wanted["alias"], wanted["there"], len(wanted["journal"])) == (1, 2, 3)
-    assert calls > 20
+    assert calls > 12
     for number in range(1, calls + 1):
         folder = made(f"killed {number}")
-        assert _in_child(folder, _promote_two_and_go_back, kill_after=number) is None  # it was really delivered
-        between, after = _in_child(folder, lambda: [_state(), _promote_two_and_go_back(), _state()][::2])[0]
+        assert in_child(folder, _promote_two_and_go_back, kill_after=number) is None  # it was really delivered
+        between, after = in_child(folder, lambda: [_state(), _promote_two_and_go_back(), _state()][::2])[0]
         if between["alias"] is not None:
             assert between["tags"][between["alias"] - 1].get("luthier.promoted_by"), number
         assert after == wanted, number

@@ -1,6 +1,8 @@
 """tasks/promote, approval and rollback: what the decision and a person's word do to a real registry."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from tasks.errors import SealError, TrackingError
 from tasks.tracking import champion, registry, server
 from tasks.tracking.models import model_folder
 from tests.trained import PROMOTE, write_project, write_scores
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -263,3 +267,9 @@ def test_no_challenger_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         rollback.main("why not")
     with pytest.raises(TrackingError, match="--reason is empty"):
         rollback.main("  ")
+
+
+@pytest.mark.long
+def test_killed_after_any_write_to_mlflow_register_and_promote_end_where_undisturbed_ones_do(tmp_path: Path) -> None:
+    # Of its own: what forks must not have used torch.
+    subprocess.run([sys.executable, "-m", "tests.killed_steps", tmp_path], check=True, cwd=ROOT)
