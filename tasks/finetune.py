@@ -153,8 +153,8 @@ def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world:
                 save(model, ready.tokenizer, ready.contract, partial)
             write_rows(outputs.training_log, told.rows)
             told.draw()
-            run = {"run_id": run_.run_id, "tracking_uri": tracking.uri(), "precision": setup.precision, **result}
-            write_json(outputs.training_run, run)
+            how = {"precision": setup.precision, "compiled": bool(ready.compiled)}  # measured where they are auto
+            write_json(outputs.training_run, {"run_id": run_.run_id, "tracking_uri": tracking.uri(), **how, **result})
     if world.first:
         checkpoints.clear()  # before the key of its MLflow run: killed in between, it is still the same training
         remove(folder)

@@ -45,7 +45,7 @@ CIRCUMSTANCES = {
     "luthier.trained_as": "training run",
 }
 RECORD = "chain.json"
-NAME_WIDTH, SIZE_WIDTH = 24, 8  # characters; with a digest of 64 a line stays below 100
+NAME_WIDTH, SIZE_WIDTH = 25, 8  # characters; with a digest of 64 a line stays below 100
 
 
 def digests(out: Outputs) -> dict[str, str]:

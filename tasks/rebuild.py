@@ -23,7 +23,7 @@ from tasks.chain.findings import COLUMN
 from tasks.chain.git import has_commit, worktree
 from tasks.chain.links import tag_faults
 from tasks.chain.record import digests_in, key_of, machine
-from tasks.chain.remake import Remaking
+from tasks.chain.remake import Remaking, pin
 from tasks.chain.scores import Moved, moved
 from tasks.chain.snapshot import NO_GIT
 from tasks.data.files import read_json
@@ -75,6 +75,7 @@ def rebuild_chain(chain: Chain, evidence: Path, root: Path, keep: Path | None) -
             print(f"  {'code':<{COLUMN}} commit {commit[:12]} in {at}", flush=True)
             for name in ("params.yaml", "dvc.lock"):
                 (project / name).write_bytes((evidence / name).read_bytes())
+            pin(project / "params.yaml", read_json(evidence / "training_run.json"))
             remaking = Remaking(chain, project, objects, store)
             remaking.dvc("cache", "dir", "--local", str(objects.parent.parent))
             remaking.dvc("config", "--local", "core.no_scm", "true")  # else it advises to commit what is removed

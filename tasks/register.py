@@ -47,6 +47,7 @@ REPORTS = (
     "expand/leaks.json",
     "validate/validation.json",
     "finetune/training.jsonl",
+    "finetune/training_run.json",
     "predict/predictions",
 )
 ENVIRONMENT = Path("requirements.lock")

@@ -248,6 +248,7 @@ assert dag.test(run_conf=json.loads(sys.argv[3])).state == "success"
 
 
 @pytest.mark.service
+@pytest.mark.long
 def test_the_dag_takes_what_is_typed_as_text_and_nothing_else(project: Path, tmp_path: Path) -> None:
     own = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     own |= {"AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
@@ -266,6 +267,7 @@ def test_the_dag_takes_what_is_typed_as_text_and_nothing_else(project: Path, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kill_in_the_middle_leaves_nothing_that_looks_finished(tmp_path: Path, sent: signal.Signals) -> None:
     path, out = tmp_path / "many.jsonl", tmp_path / "out"

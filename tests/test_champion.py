@@ -1,10 +1,12 @@
 """tasks/tracking/journal and champion: of any number who move the alias, one wins; killed anywhere, a rerun converges."""
 
 import shutil
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +139,13 @@ def _race(rounds: int, lock: bool, monkeypatch: pytest.MonkeyPatch) -> list[int]
     return winners
 
 
-@pytest.mark.parametrize(("rounds", "lock"), [(5, True), (ROUNDS, False)], ids=["one machine", "no disk in common"])
+@pytest.mark.parametrize(
+    ("rounds", "lock"),
+    [(5, True), (5, False), pytest.param(ROUNDS, False, marks=pytest.mark.long)],
+    ids=["one machine", "no disk in common", "no disk in common, fifty times"],
+)
 @pytest.mark.usefixtures("_store")
-def test_eight_threads_race_for_fifty_promotions_and_one_wins_each(
+def test_of_eight_threads_that_promote_at_once_one_wins(
     rounds: int, lock: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     winners = _race(rounds, lock, monkeypatch)
@@ -204,6 +210,18 @@ def test_killed_after_any_write_to_the_registry_a_rerun_ends_where_an_undisturbe
             assert between["tags"][between["alias"] - 1].get("luthier.promoted_by"), number
         assert after == wanted, number
         shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("_store")
+def test_a_database_that_another_process_holds_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    (one,) = _versions(1)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", check_same_thread=False)) as holding:
+        holding.execute("BEGIN IMMEDIATE")
+        threading.Timer(1.5, holding.rollback).start()
+        started = time.monotonic()
+        move(one, journal.START, "k1", _facts("ann"))
+    assert time.monotonic() - started > 1
+    assert _alias().number == 1  # type: ignore[union-attr]
 
 
 @pytest.mark.usefixtures("_store")

@@ -14,6 +14,7 @@ import yaml
 
 from tasks import rebuild, register
 from tasks.chain import cache
+from tasks.chain.remake import pin
 from tasks.chain.scores import moved
 from tasks.data.files import read_json, sha256_of, write_json, write_rows
 from tasks.errors import LineageError
@@ -273,3 +274,12 @@ def test_scores_beyond_their_noise_are_another_model_and_scores_without_a_floor_
         rebuild.judged(moved(before, now))
     with pytest.raises(LineageError, match="no score has a noise floor"):
         rebuild.judged(moved({"summarise": {"bleu": row}}, {"summarise": {"bleu": row}}))
+
+
+def test_what_a_training_measured_is_not_measured_again(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("finetune:\n  precision: auto # measured\n  compile: auto\n  seed: 17\n")
+    pin(params, {"precision": "bf16", "compiled": False})
+    assert params.read_text() == "finetune:\n  precision: bf16 # measured\n  compile: never\n  seed: 17\n"
+    pin(params, {"precision": "fp32"})  # what was said stays
+    assert yaml.safe_load(params.read_text())["finetune"]["precision"] == "bf16"

@@ -23,7 +23,7 @@ from tasks.model.served import BASE
 from tasks.tracking import models, registry, server
 from tests.trained import write_project, write_scores
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.long]
 
 ASKED = [
     {"family": "summarise", "document": "Police look for witnesses."},

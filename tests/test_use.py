@@ -74,7 +74,7 @@ def test_guards_watch_the_table_s_own_family(table: Path) -> None:
     assert own == [
         "summarise_dialogue.unsupported", "summarise_dialogue_held_out_wording.rouge1", "summarise_dialogue.empty",
     ]  # fmt: skip
-    assert [*guards][3:] == ["crows_pairs_0shot.off_balance", "outputs_bias.gender_mentions", "outputs_harm.toxic"]
+    assert [*guards][3:] == ["crows_pairs_0shot.off_balance", "outputs_harm.toxic"]
     assert load("promote", Promote).floors == {}
     metrics = load("evaluate", Evaluate).metrics
     assert all(name.partition(".")[2] in metrics["summarise_dialogue"] for name in own)

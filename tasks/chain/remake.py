@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from ruamel.yaml import YAML
 
 from tasks.chain import cache
 from tasks.chain.findings import COLUMN
@@ -25,6 +26,7 @@ from tasks.data.files import sha256_of
 from tasks.errors import LineageError
 
 PATIENCE_S = 30  # between asking a stage to end and ending it
+COMPILE = {True: "always", False: "never", None: None}  # training_run.json's word for it in params.yaml's
 DECIDE = {key for key, _ in TAGS.values()}  # outputs that have to be the same; others hold clocks and run ids
 
 
@@ -98,6 +100,18 @@ class Remaking:
             raise
         if status:
             raise LineageError(f"'dvc {' '.join(arguments)}' failed while rebuilding (exit {status}): see above.")
+
+
+def pin(params: Path, run: Mapping[str, Any]) -> None:
+    """Write into params.yaml what a training chose by measuring: on a busy machine it might choose otherwise."""
+    yaml = YAML()
+    document = yaml.load(params.read_text())
+    training = document["finetune"]
+    for key, chosen in (("precision", run.get("precision")), ("compile", COMPILE.get(run.get("compiled")))):
+        if training.get(key) == "auto" and chosen:
+            training[key] = chosen
+    with params.open("w") as file:
+        yaml.dump(document, file)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 Row = dict[str, Any]
 COSTS = ".luthier/steps.jsonl"
+SKIPPED = 99  # the gate, of a version that may not be promoted
 LOG_WIDTH = 100  # columns, where the output is no terminal
 STYLES = {"better": "green", "worse": "red", "equivalent": "dim", "cannot tell": "dim", "not judged": "dim"}
 ON_THE_PAGE = {
@@ -151,7 +152,7 @@ def _costs(rows: list[Row], since: float) -> Table | None:
         if row["started"] < since:
             table.add_row(step, "unchanged", "", style="dim")
         else:
-            failed = f"  exit {row['exit']}" if row["exit"] else ""
+            failed = f"  exit {row['exit']}" if row["exit"] not in (0, SKIPPED) else ""
             table.add_row(step + failed, _duration(row["seconds"]), f"{row['peak_mb']:,} MB")
     ran = [row for row in last.values() if row["started"] >= since]
     if ran:
