@@ -9,7 +9,9 @@ The pipeline, in order (`dvc.yaml` wires it, `params.yaml` holds every value):
 5. `predict`   base and tuned model -> what each writes and which choice each makes
 6. `evaluate`  predictions -> metrics with intervals, base against tuned, the report
 7. `register`  the tuned model and its evidence -> a version in MLflow, alias `challenger`
-8. `promote`   challenger, champion and the gate -> move the alias `champion`, or say why not
+8. `promote`   challenger, champion, the gate and a person's yes -> move the alias `champion`, or say why not
+
+Then `lineage` (and `--verify`, `rebuild`) back to the raw bytes, `rollback` to an earlier champion, `answer` over a table.
 """
 
 import importlib.util

@@ -53,8 +53,9 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         def counted(*args: Any, **kwargs: Any) -> Any:
             answer = getattr(self.client, name)(*args, **kwargs)
-            self.made += not name.startswith(READS)
-            if self.made == self.kill_after:
+            wrote = not name.startswith(READS)
+            self.made += wrote
+            if wrote and self.made == self.kill_after:
                 os.kill(os.getpid(), signal.SIGKILL)
             return answer
 

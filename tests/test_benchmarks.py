@@ -30,7 +30,11 @@ ROOT = Path(__file__).resolve().parent.parent
     [
         (["validate", "--rows", "500", "--rounds", "1"], "target: at most 3.0"),
         (["near_duplicates", "--examples", "2000", "--sample", "2000"], "time an example, MinHash"),
-        (["train", "--only", "limit", "--steps", "3", "--examples", "examples", "--base", "base"], "GFLOP a token"),
+        pytest.param(
+            ["train", "--only", "limit", "--steps", "3", "--examples", "examples", "--base", "base"],
+            "GFLOP a token",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_benchmark_runs_and_prints_its_ratio(tmp_path: Path, command: list[str], said: str) -> None:

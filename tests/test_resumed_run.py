@@ -238,6 +238,7 @@ def test_an_outage_does_not_slow_a_training_and_every_point_arrives_once(
 
 
 @pytest.mark.service
+@pytest.mark.long
 def test_a_server_that_is_away_at_the_end_is_told_once_and_filled_in_by_register(
     mlflow_server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

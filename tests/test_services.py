@@ -25,6 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the DAGs and Airflow and MLflow running in it; all of it is ended afterwards."""
     root = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "dags", root / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("AIRFLOW", "MLFLOW_TRACKING"))]:
             patch.delenv(name)
