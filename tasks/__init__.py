@@ -11,7 +11,7 @@ The pipeline, in order (`dvc.yaml` wires it, `params.yaml` holds every value):
 7. `register`  the tuned model and its evidence -> a version in MLflow, alias `challenger`
 8. `promote`   challenger, champion, the gate and a person's yes -> move the alias `champion`, or say why not
 
-Then `lineage` (and `--verify`, `rebuild`) back to the raw bytes, `rollback` to an earlier champion, `answer` over a table.
+Then `lineage` (`--verify`, `rebuild`) back to the raw bytes, `rollback` to an earlier champion, `answer` over a table.
 """
 
 import importlib.util
