@@ -128,7 +128,7 @@ def _outcome(airflow: Airflow, dag_id: str, run_id: str, task: Task) -> str:
         sentences = [line for line in output if line.startswith("luthier: ")][-1:]
         return "\n".join([*sentences, f"The end of its log (all of it: {where}):", *output[-20:]])
     if task["state"] == "skipped":  # "reject: models:/luthier/1", where a log says so
-        return output[0].partition(". ")[0] if "Output:" in log else ""
+        return output[0].partition(". ")[0] if output and "Output:" in log else ""
     if any("didn't change, skipping" in line for line in output):
         return "unchanged"
     took = duration(task["duration"] or 0)
