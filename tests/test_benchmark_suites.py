@@ -30,6 +30,7 @@ def jobs() -> list[Job]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_both_sides_say_the_same_of_a_toy_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate_suites, "in_own_process", lambda work, *arguments: work(*arguments))

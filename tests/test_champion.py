@@ -163,6 +163,7 @@ def test_they_race_over_a_server_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [entry.champion for entry in journal.entries(NAME)] == winners
 
 
+@pytest.mark.long
 def test_killed_after_any_write_to_the_registry_a_rerun_ends_where_an_undisturbed_run_does(tmp_path: Path) -> None:
     # A process of its own: one that forks must not have used torch.
     subprocess.run([sys.executable, "-m", "tests.killed_steps", "moves", tmp_path], check=True, cwd=ROOT)

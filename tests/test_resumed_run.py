@@ -201,6 +201,7 @@ def _train_until(run: tracking.Run, done: threading.Event, logged: list[float]) 
         time.sleep(0.005)
 
 
+@pytest.mark.long
 @pytest.mark.service
 @pytest.mark.parametrize("fault", ["killed", "hung"])
 def test_an_outage_does_not_slow_a_training_and_every_point_arrives_once(
