@@ -1,7 +1,7 @@
 """What writes to MLflow's registry, killed after each write: a rerun ends where an undisturbed run does.
 
 python -m tests.killed_steps moves FOLDER     # two promotions and a rollback, on bare versions
-python -m tests.killed_steps steps FOLDER     # register and promote as they are, with a toy model
+python -m tests.killed_steps steps FOLDER     # register and promote as they are, with a toy model; EVERY third: ... FOLDER 3
 """
 
 import importlib
@@ -72,8 +72,10 @@ def stepped() -> dict[str, Any]:
     return kept | told | {"tried": rollback.try_out(version) if champion and version else ""}
 
 
-def everywhere(folder: Path, call: Callable[[], None], state: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Kill `call` after each of its writes in copies of folder/source, and run it again; the state of a whole run."""
+def everywhere(
+    folder: Path, call: Callable[[], None], state: Callable[[], dict[str, Any]], every: int
+) -> dict[str, Any]:
+    """Kill `call` after each of its writes (or every so many) in copies of folder/source, and run it again; the state of a whole run."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/warm.db"
     server.experiment()  # imports what a child would take seconds for, as does the next line
     for name in ("peft", "transformers", "mlflow.pyfunc", "tasks.model.generate", "tasks.model.stream"):
@@ -85,7 +87,7 @@ def everywhere(folder: Path, call: Callable[[], None], state: Callable[[], dict[
     whole = made("whole")
     _, writes = in_child(whole, call)
     wanted: dict[str, Any] = in_child(whole, state)[0]
-    for number in range(1, writes + 1):
+    for number in range(1, writes + 1, every):
         killed = made(f"killed {number}")
         assert in_child(killed, call, kill_after=number) is None  # it was really delivered
         (between, _, after), _ = in_child(killed, lambda: [state(), call(), state()])
@@ -94,23 +96,23 @@ def everywhere(folder: Path, call: Callable[[], None], state: Callable[[], dict[
             assert between["tags"][between["champion"] - 1].get("luthier.promoted_by"), number
         assert after == wanted, (number, after, wanted)
         shutil.rmtree(killed)
-    print(f"killed after each of {writes} writes")
+    print(f"killed after {len(range(1, writes + 1, every))} of {writes} writes")
     return wanted
 
 
-def main(what: str, folder: Path) -> None:
+def main(what: str, folder: Path, every: int = 1) -> None:
     """Prepare a project and kill what works in it."""
     (folder / "source").mkdir()
     if what == "moves":
         in_child(folder / "source", server.experiment)  # the tables, which take a second to make
-        wanted = everywhere(folder, moves, moved)
+        wanted = everywhere(folder, moves, moved, every)
         assert (wanted["champion"], wanted["versions"], len(wanted["journal"])) == (1, 2, 3), wanted
     else:
         there = os.environ | {"PYTHONPATH": str(Path.cwd())}
         subprocess.run([sys.executable, "-c", PROJECT], cwd=folder / "source", check=True, env=there)
-        wanted = everywhere(folder, steps, stepped)
+        wanted = everywhere(folder, steps, stepped, every)
         assert (wanted["champion"], wanted["versions"], wanted["luthier.verdict"]) == (1, 1, "promote"), wanted
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -122,7 +122,7 @@ def _race(rounds: int, lock: bool, monkeypatch: pytest.MonkeyPatch) -> list[int]
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(0.01):
+        while not ended.wait(0.05):
             stands = _alias()
             if stands is not None:
                 told.append((stands.number, stands.tags.get("gated"), bool(stands.tags.get("luthier.promoted_by"))))
