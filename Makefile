@@ -11,7 +11,7 @@ else
 export UV_TORCH_BACKEND := $(or $(TORCH_BACKEND),cpu)
 endif
 
-.PHONY: help env demo test faults up down lint bench lock clean
+.PHONY: help env demo test faults nightly up down stack unstack lint bench audit lock clean
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -27,11 +27,17 @@ $(VENV)/installed: $(LOCK) pyproject.toml
 demo: env ## the default, from raw data to a reviewed model, through Airflow
 	luthier demo
 
-test: env ## every test that needs no outside service, but for the longest
-	python -m pytest -m "not long"
+test: env ## every test that needs no outside service, but for the longest; two files at once
+	python -m pytest -n 2 --dist loadfile -m "not long"
 
 faults: env ## deliver every fault to real trainings of toy models, and print what came of it
 	python -m tests.faults.board
+
+nightly: env ## what takes hours: every service killed in every stage, many runs at once, training on several machines
+	python -m pytest -m nightly
+	python -m tests.operated together --rounds 20
+	python -m tests.stack_kills
+	python -m tests.stack_together
 
 up: env ## start Airflow and MLflow on 127.0.0.1 and print where they are
 	luthier up
@@ -39,15 +45,26 @@ up: env ## start Airflow and MLflow on 127.0.0.1 and print where they are
 down: env ## stop them
 	luthier down
 
+stack: env ## the production stack as processes: PostgreSQL, Redis, object store, MLflow with sign-in, Celery workers
+	python -m tasks.stack up
+
+unstack: env ## stop it
+	python -m tasks.stack down
+
 lint: env ## the linter and strict type checking
 	ruff check . && mypy
 
 bench: env ## side by side with peers, on this machine: intake, expand, near duplicates, training, evaluation
 	python -m benchmarks.validate && python -m benchmarks.expand && python -m benchmarks.near_duplicates && python -m benchmarks.train && python -m benchmarks.evaluate
 
+audit: env ## ask for known holes in what the lock names, where a network is
+	python -m tasks.audit
+
 lock: ## pin every dependency again, with hashes
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }
 	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	$(UV) pip compile pyproject.toml --constraint requirements.lock --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file docker/requirements.lock
+	$(VENV)/bin/python -m tasks.sbom
 
 clean: down ## remove the environment and every state of this checkout
 	rm -rf $(VENV) .airflow .luthier mlflow.db* mlruns

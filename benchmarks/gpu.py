@@ -3,32 +3,33 @@
 Random weights of Llama-3.2-1B's shape (adapters, and all weights) against TRL's SFTTrainer with packing, and of
 FLAN-T5-large's shape (adapters) against Seq2SeqTrainer. Speed does not depend on what weights and tokens
 say: neither a model nor data are needed. Token ids are random, as many as the default's training examples have.
-TRL has flash attention where it can be imported, else torch's; its model is in bf16 under fp32 adapters, as Luthier's.
+TRL has the package flash-attn where it is installed, else the same kernel out of torch; its model is in bf16 under fp32
+adapters, as Luthier's matrices. Luthier is as shipped: compiled, with deterministic kernels, every step looked at.
 Truth for a device's peak: its maker's data sheet, dense bf16. Operations that are needed: benchmarks/train_limit.py.
 """
 
+import gc
 import importlib.util
-import random
+import multiprocessing
 import statistics
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import torch
 import transformers
 import typer
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from torch.nn.attention.varlen import varlen_attn
 
-from benchmarks.measure import in_own_process
+from benchmarks.gpu_cases import CASES, Case, tokenizer
 from benchmarks.train_limit import needed
 from benchmarks.train_peers import arguments, by_its_usual_collator, by_sft_trainer, with_adapter
 from benchmarks.train_sides import WARM_UP, Run, train
-from tasks.model.adapter import Method, prepare
+from tasks.model.adapter import prepare
 from tasks.model.attention import pack
-from tasks.model.batches import Kind, order
 from tasks.model.compiled import compile_blocks
 from tasks.model.distributed import World
-from tasks.model.encode import Encoded
+from tasks.model.load import use_threads
 from tasks.model.loss import ResponseLoss
 from tasks.model.settings import Finetune
 from tasks.model.setup import Setup
@@ -36,91 +37,31 @@ from tasks.params import load
 
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}  # FLOP/s, SXM where there are two
 TARGET_RATIO, TARGET_SHARE = 1.3, 0.5
-LENGTHS = [  # (prompt, answer) in tokens: every fourth of the default's training examples
-    (278, 26), (268, 23), (140, 23), (249, 27), (313, 31), (299, 24), (292, 31), (215, 27), (271, 30), (270, 35),
-    (143, 28), (85, 17), (116, 19), (226, 31), (230, 30), (245, 28), (122, 24), (222, 27), (120, 17), (309, 28),
-    (129, 28), (154, 31), (226, 25), (110, 27), (255, 26), (126, 47), (212, 24), (141, 34), (120, 18), (62, 5),
-    (108, 12), (95, 11), (88, 4), (130, 47), (117, 5), (84, 6), (160, 48), (135, 63), (75, 3), (112, 11), (118, 5),
-    (256, 2), (266, 5), (208, 4), (188, 7), (167, 4), (271, 5), (315, 2), (211, 4), (75, 4), (85, 5), (72, 4),
-    (75, 4), (77, 6), (96, 4), (90, 4), (74, 5), (84, 5), (88, 5), (78, 4), (117, 4), (82, 5), (87, 4), (82, 4),
-    (73, 4), (82, 5), (80, 5), (103, 4),
-]  # fmt: skip
 PACKED = 2048  # tokens of a row that TRL packs
-CASES: dict[str, tuple[Kind, Method]] = {
-    "Llama 1B, adapters": ("causal", "lora"),
-    "Llama 1B, all weights": ("causal", "full"),
-    "T5 large, adapters": ("seq2seq", "lora"),
-}
+FLASH = "varlen_by_torch"  # transformers would look for a package by a name with "flash" in it
+Measured = tuple[Run, float]  # and the floating-point operations that a token needed; 0: not counted
 
 
-@dataclass(frozen=True)
-class Case:
-    """One model, and what it is trained on."""
-
-    kind: Kind
-    method: Method
-    params: Finetune
-    steps: int
-    tiny: bool
-    """A toy's shape, on the CPU: to see that this runs."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is trained."""
-        return torch.device("cpu" if self.tiny else "cuda")
-
-    def examples(self, grouped: bool = False) -> list[Encoded]:
-        """Random ids, in random batches or in batches of similar length."""
-        size, draw = self.params.optimizer.batch_size, random.Random(self.params.seed)  # noqa: S311
-        lengths = [LENGTHS[at % len(LENGTHS)] for at in range(size * self.steps)]
-        batches = order([sum(pair) for pair in lengths], size, self.params.seed, grouped)
-        return [
-            Encoded(*(draw.choices(range(3, 500), k=count) for count in lengths[at]))
-            for batch in batches
-            for at in batch
-        ]
-
-    def model(self, **options: Any) -> Any:
-        """Random weights on the device."""
-        torch.manual_seed(self.params.seed)
-        config: Any = t5(self.tiny) if self.kind == "seq2seq" else llama(self.tiny)
-        auto = transformers.AutoModelForSeq2SeqLM if self.kind == "seq2seq" else transformers.AutoModelForCausalLM
-        with self.device:
-            return auto.from_config(config, **options).eval()
+def flash(
+    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: None, *,
+    cu_seq_lens_q: torch.Tensor, max_length_q: int, scaling: float | None = None, **_: Any,
+) -> tuple[torch.Tensor, None]:  # fmt: skip
+    """What transformers makes of flash-attn for a packed row, with torch's own copy of that kernel."""
+    q, k, v = (tensor[0].transpose(0, 1).to(torch.bfloat16) for tensor in (query, key, value))
+    longest, grouped = max_length_q, query.shape[1] != key.shape[1]
+    answer: Any = varlen_attn(
+        q, k, v, cu_seq_lens_q, cu_seq_lens_q, longest, longest, scale=scaling, window_size=(-1, 0), enable_gqa=grouped
+    )
+    return answer[None], None
 
 
-def llama(tiny: bool) -> transformers.LlamaConfig:
-    """Llama-3.2-1B's shape."""
-    if tiny:
-        return transformers.LlamaConfig(
-            vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, pad_token_id=0, eos_token_id=1,
-        )  # fmt: skip
-    return transformers.LlamaConfig(
-        vocab_size=128_256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32,
-        num_key_value_heads=8, head_dim=64, max_position_embeddings=131_072, tie_word_embeddings=True,
-        pad_token_id=0, eos_token_id=1,
-    )  # fmt: skip
+transformers.AttentionInterface.register(FLASH, flash)
 
 
-def t5(tiny: bool) -> transformers.T5Config:
-    """FLAN-T5-large's shape."""
-    width, inner, layers, heads = (32, 64, 2, 4) if tiny else (1024, 2816, 24, 16)
-    return transformers.T5Config(
-        vocab_size=512 if tiny else 32_128, d_model=width, d_kv=8 if tiny else 64, d_ff=inner, num_layers=layers,
-        num_heads=heads, dropout_rate=0.0, feed_forward_proj="gated-gelu", decoder_start_token_id=0, pad_token_id=0,
-        eos_token_id=1, tie_word_embeddings=False,
-    )  # fmt: skip
-
-
-def tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """What the trainers ask for a pad token."""
-    words = Tokenizer(WordLevel({"<pad>": 0, "</s>": 1, "<unk>": 2}, unk_token="<unk>"))  # noqa: S106
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="</s>")  # noqa: S106
-
-
-def by_luthier(case: Case) -> tuple[Run, float]:
-    """Luthier's run, and the floating-point operations that it needed a token (0: not counted)."""
+def by_luthier(case: Case) -> Measured:
+    """Luthier's run, as `finetune` prepares and trains a model."""
+    use_threads(case.params.threads)
+    begin()
     examples, size, model = (
         case.examples(grouped=case.kind == "seq2seq"),
         case.params.optimizer.batch_size,
@@ -137,16 +78,17 @@ def by_luthier(case: Case) -> tuple[Run, float]:
     return run, flops
 
 
-def by_peer(case: Case) -> tuple[Run, float]:
+def by_peer(case: Case) -> Measured:
     """TRL's run, packed; for a T5 that of Seq2SeqTrainer, random batches."""
-    options = {"use_cpu": case.tiny, "bf16": True, "dataloader_pin_memory": not case.tiny}
+    begin()
+    options: dict[str, Any] = {"use_cpu": case.tiny, "bf16": True, "dataloader_pin_memory": not case.tiny}
     half = {"dtype": torch.bfloat16} if case.method == "lora" else {}
     if case.kind == "seq2seq":
         model = with_adapter(case.model(**half), case.params, "SEQ_2_SEQ_LM")
         options = arguments(case.params, "sequential") | options
         return with_peak(by_its_usual_collator(model, tokenizer(), case.examples(), options)), 0.0
-    flash = not case.tiny and importlib.util.find_spec("flash_attn") is not None
-    model = case.model(attn_implementation="flash_attention_2" if flash else "sdpa", **half)
+    best = "flash_attention_2" if importlib.util.find_spec("flash_attn") else FLASH
+    model = case.model(attn_implementation="sdpa" if case.tiny else best, **half)
     rows = max(1, sum(map(len, case.examples())) // case.steps // PACKED)
     options |= {"max_length": PACKED, "packing": True, "packing_strategy": "bfd", "per_device_train_batch_size": rows}
     model = with_adapter(model, case.params) if case.method == "lora" else model.train()
@@ -154,10 +96,28 @@ def by_peer(case: Case) -> tuple[Run, float]:
     return with_peak(by_sft_trainer(model, tokenizer(), case.examples(), options)), 0.0
 
 
+def begin() -> None:
+    """Give back what an earlier round of this process held, and look for the peak anew."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def with_peak(run: Run) -> Run:
     """Note the GPU's memory."""
     run.peak_gb = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else 0.0
     return run
+
+
+def alternating(case: Case, rounds: int) -> Iterator[tuple[Measured, Measured]]:
+    """Ours, theirs, ours, ...: each side in a process of its own, which imports and compiles once for all rounds."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as ours, ProcessPoolExecutor(1, mp_context=spawn) as theirs:
+        for waiting in [side.submit(device_name, case.tiny) for side in (ours, theirs)]:  # both import meanwhile
+            waiting.result()
+        for _ in range(rounds):
+            yield ours.submit(by_luthier, case).result(), theirs.submit(by_peer, case).result()
 
 
 def device_name(tiny: bool) -> str:
@@ -175,18 +135,22 @@ def main(
     steps: Annotated[int, typer.Option(help=f"Steps of a run; the first {WARM_UP} are not counted.")] = 12,
     rounds: Annotated[int, typer.Option(help="Alternating rounds.")] = 3,
     batch: Annotated[int, typer.Option(help="Examples a step.")] = 64,
+    only: Annotated[list[str] | None, typer.Option(help=f"One of: {'; '.join(CASES)}.")] = None,
     tiny: Annotated[bool, typer.Option(help="Toy shapes on the CPU.")] = False,
 ) -> None:
     """Print tokens a second of both, their ratio, and the share of the device's peak that was reached."""
+    if unknown := set(only or ()) - set(CASES):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: --only takes {'; '.join(CASES)}.")
     name = device_name(tiny)
     peak = next((value for key, value in PEAK.items() if key in name), None)
     print(f"{name}; torch {torch.__version__}, transformers {transformers.__version__}")
     params = load("finetune", Finetune)
     sizes = {"batch_size": batch, "max_tokens_at_once": 1 << 17}
     params = params.model_copy(update={"optimizer": params.optimizer.model_copy(update=sizes)})
-    for said, (kind, method) in CASES.items():
+    for said in only or CASES:
+        kind, method = CASES[said]
         case = Case(kind, method, params, steps, tiny)
-        pairs = [(in_own_process(by_luthier, case), in_own_process(by_peer, case)) for _ in range(rounds)]
+        pairs = list(alternating(case, rounds))
         ours, theirs = (statistics.median(pair[side][0].rate for pair in pairs) for side in (0, 1))
         memory = [max(pair[side][0].peak_gb for pair in pairs) for side in (0, 1)]
         ratios = [one.rate / other.rate for (one, _), (other, _) in pairs]

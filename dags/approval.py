@@ -22,7 +22,7 @@ class Approval(ApprovalOperator):
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Called with the answer, or with the default once the time is over."""
         if chosen := event.get("chosen_options"):
-            by = (event.get("responded_by_user") or {}).get("id", "nobody, in time")
+            by = (event.get("responded_by_user") or {}).get("name", "nobody, in time")  # an id may be a number
             context["ti"].xcom_push(key="answer", value={"chosen": chosen[0], "by": by})
         return super().execute_complete(context, event)
 

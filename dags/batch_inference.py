@@ -1,7 +1,9 @@
 """The champion over a new table: every row answered or quarantined."""
 
 from airflow.sdk import DAG, Param
-from stage import command
+from alerts import on_failure
+from command import command
+from stage import DEVICE
 
 DOC = """
 Lets a model version answer a table of records, under the prompt contract that it was trained with, and writes a folder
@@ -23,6 +25,7 @@ with DAG(
     schedule=None,
     max_active_runs=1,
     is_paused_upon_creation=False,
+    on_failure_callback=on_failure,
     tags=["luthier"],
     params={
         "table": text("Table", "A .csv, .jsonl or .parquet file; a relative path starts at the project's folder."),
@@ -40,7 +43,7 @@ with DAG(
         'exec python -m tasks.answer --family="$FAMILY" --column="$COLUMNS" --keep="$KEEP" --out="$OUT"'
         ' --model="$MODEL" -- "$TABLE"',
         hours=24,
-        pool="default_pool",
+        pool=DEVICE,
         env={  # a template in env is data; in the command it would be code
             name.upper(): f"{{{{ params.{name} }}}}" for name in ("table", "family", "columns", "keep", "out", "model")
         },

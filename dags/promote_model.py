@@ -3,18 +3,21 @@
 import json
 
 from airflow.sdk import DAG, chain
+from alerts import on_failure
 from approval import approval, params
-from stage import CANDIDATE, command
+from command import command
+from stage import CANDIDATE
 
 DOC = """
+Decides whether the newest model version becomes the champion. It runs after each run of `finetune_pipeline` that
+registered a version, and when you trigger it.
+
 | task | what it does |
 |---|---|
-| `gate` | compares the challenger in MLflow with its base and with the champion, by section `promote` of `params.yaml`; *skipped* where it may not be promoted, and its log says why |
-| `approve` | shows one of `promote.approvers` the evidence, and waits: **Required Actions** above. No answer in `promote.answer_within_h` is a no. With `promote.approval: none` there is no such task |
-| `promote` | judges again and moves the alias `champion`, if what was approved is still what there is |
+| `gate` | compares the challenger in MLflow with its base and with the champion, as section `promote` of params.yaml asks. **Skipped** where it may not be promoted; its log says why |
+| `approve` | shows the evidence to those whom `promote.approvers` names, on the tab **Required Actions**, and waits. No answer within `promote.answer_within_h` hours is a no. With `promote.approval: none` nobody is asked |
+| `promote` | judges again and moves the alias champion, if what was approved is still what there is |
 | `reject` | writes a no on the version |
-
-**It runs** after each `finetune_pipeline` run that registered a version, and when you trigger it.
 """  # noqa: E501
 ASKED, ANSWER = "ti.xcom_pull('gate') or {}", "ti.xcom_pull('approve', key='answer') or {}"
 ENV = {  # a template in env is data; in the command it would be code
@@ -34,10 +37,11 @@ with DAG(
     schedule=CANDIDATE,
     max_active_runs=16,  # one that waits for its answer keeps no other from being asked
     is_paused_upon_creation=False,
+    on_failure_callback=on_failure,
     tags=["luthier"],
 ) as dag:
     gate = command("gate", "exec python -m tasks.promote --look", do_xcom_push=True, output_processor=json.loads)
-    here = {"hours": 1, "pool": "default_pool", "env": ENV}  # the registry alone: no waiting for a training
+    here = {"hours": 1, "env": ENV}
     if asks["approval"] == "none":
         chain(gate, command("promote", PROMOTE, **here))
     else:

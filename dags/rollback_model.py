@@ -1,7 +1,8 @@
 """Back to the previous champion, with a reason."""
 
 from airflow.sdk import DAG, Param
-from stage import command
+from alerts import on_failure
+from command import command
 
 DOC = """
 Moves the alias `champion` in MLflow back to the version that held it before, or to a named one that was champion, and
@@ -16,6 +17,7 @@ with DAG(
     schedule=None,
     max_active_runs=1,
     is_paused_upon_creation=False,
+    on_failure_callback=on_failure,
     tags=["luthier"],
     params={
         "reason": Param(
@@ -38,7 +40,6 @@ with DAG(
         "rollback",
         'exec python -m tasks.rollback --reason="$REASON" ${TO:+--to="$TO"}',
         hours=1,
-        pool="default_pool",
         # A template in env is data; in the command it would be code.
         env={
             "REASON": "{{ params.reason }}",

@@ -1,50 +1,41 @@
-"""What the DAG files share: how a step is run, and the two assets that connect the DAGs.
+"""A step of a run as an Airflow task, and the two assets that connect the DAGs.
 
-    stage("finetune")                                      one DVC stage of dvc.yaml, in this checkout
-    command("register", "exec python -m tasks.register")   any other command line of the project
+    stage("finetune")       one step, in the run's own workspace
 
 A DAG and a step meet at a command line, never at an import: no DAG file needs what a step is made of.
-A command has a process group of its own, and Airflow sends SIGTERM to the whole group when a task is stopped
-or runs too long: DVC and the trainer under it end together. `exec` makes the exit code the command's own.
 """
 
-import sys
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset
+from command import SCHEDULE, TOLD, Command, asked, command
 
-ROOT = Path(__file__).resolve().parent.parent
-WORKSPACE = "workspace"  # a pool of one slot, made by `luthier up`: DVC allows one process per checkout
+DEVICE = "device"  # a pool made by `luthier up`: a slot for each GPU, or one for a CPU
 
-RAW = Asset("raw")  # the sources that params.yaml names are no longer the ones in data/raw
+RAW = Asset("raw")  # the sources hold other bytes than before; the event's `sources` says which
 CANDIDATE = Asset("candidate")  # a model version was registered and may be promoted
 
+OF_RUN = {  # a template in env is data; in the command it would be code
+    "LUTHIER_RUN": "{{ dag.dag_id }}/{{ run_id }}",
+    "LUTHIER_SET": "{{ params | tojson }}",
+    "LUTHIER_EVENTS": "{{ triggering_asset_events.values() | map('last') | map(attribute='extra') | list | tojson }}",
+    "LUTHIER_DATA_OF": "{{ logical_date.isoformat() if dag_run.run_type == 'backfill' else '' }}",
+}
 
-def stage(name: str, hours: float = 2) -> BashOperator:
-    """Run one stage of dvc.yaml; DVC skips it if nothing that it depends on has changed."""
-    return command(name, f"exec dvc repro --single-item {name}", hours)
+
+def stage(name: str, pool: str = "default_pool", **kwargs: Any) -> Command:
+    """Run one step of a run in its workspace; it is skipped where DVC finds nothing to do."""
+    line = f"exec python -m tasks.workspace {name}"
+    return command(name, line, SCHEDULE["hours"][name], pool, env=OF_RUN, trigger_rule="none_failed", **kwargs)
 
 
-def command(task_id: str, line: str, hours: float = 2, pool: str = WORKSPACE, **kwargs: Any) -> BashOperator:
-    """Run a shell line from the project's top folder; exit code 99 means "skipped".
-
-    `line` is fixed text. What a person types in the UI reaches it through `env`, never through a template.
-    """
-    return BashOperator(
-        task_id=task_id,
-        bash_command=f'export PATH="$LUTHIER_BIN:$PATH"; {line}',
-        env={
-            "LUTHIER_BIN": str(Path(sys.executable).parent),  # dvc.yaml says `python`: it must be this one
-            "PYTHONUNBUFFERED": "1",  # else the log shows nothing until the end
-        }
-        | kwargs.pop("env", {}),
-        append_env=True,
-        cwd=str(ROOT),
-        pool=pool,
-        execution_timeout=timedelta(hours=hours),
-        do_xcom_push=kwargs.pop("do_xcom_push", False),  # data goes through DVC
-        **kwargs,
-    )
+def parts(name: str, pool: str) -> list[Any]:
+    """A mapped task for each share of a stage's work, for the stage to find; none where one worker does all of it."""
+    count, line = SCHEDULE["pipeline"][f"{name}_parts"], f"exec python -m tasks.workspace {name}"
+    if count < 2:
+        return []
+    each = [asked(f"{line} --part {number}/{count}", SCHEDULE["hours"][name], pool) for number in range(1, count + 1)]
+    lines = [one.pop("bash_command") for one in each]  # what is mapped is no template, and env has to be one
+    told = {"env": TOLD | OF_RUN, "trigger_rule": "none_failed", "do_xcom_push": False, **each[0]}
+    which = "{{ task.bash_command.rpartition(' ')[2] }}"
+    return [Command.partial(task_id=f"{name}_part", map_index_template=which, **told).expand(bash_command=lines)]

@@ -1,38 +1,34 @@
-"""Once a day: does data/raw still hold what params.yaml asks for? If not, emit the asset RAW."""
+"""Every few minutes: do the sources hold the bytes that params.yaml pins? If not, emit the asset RAW."""
 
-from airflow.sdk import DAG
-from stage import RAW, command
+import json
+
+from airflow.sdk import DAG, CronTriggerTimetable
+from alerts import on_failure
+from command import SCHEDULE, command
+from stage import RAW
 
 DOC = """
-Asks DVC once a day whether `fetch` is out of date: whether its section of `params.yaml` names another source,
-another pinned version or sha256 or another base model than what lies in `data/raw`, or its code changed. If
-so it emits the asset `raw`, which starts `finetune_pipeline`; if not, it ends as *skipped*.
+Looks at every source of section `fetch` whose bytes may change at its address (a file, `s3://`, `https://`), and
+compares their sha256 with what params.yaml pins, or with what was seen last. New bytes emit the asset `raw`, which
+starts `finetune_pipeline`; that run is pinned to the bytes that were seen here. With nothing new it is **skipped**.
+A file that was merely touched is nothing new; one whose size, time and ETag are as before is not even read.
 
-It does not look behind a pin: a file that changed at its address while its sha256 in `params.yaml` stayed is
-an error that `fetch` reports, not new data.
+**An event from outside** does the same at once, for whoever delivers data: POST to `/api/v2/assets/events` with this
+asset's id, and in `extra` the digests if they are known: `{"sources": {"tickets": "<sha256>"}}`.
 
-**Off at first**, because it starts training by itself. Switched on, it notices a changed
-`params.yaml` overnight.
-"""
-
-# `dvc status --quiet` exits with 0 (up to date), 1 (stale) or another number (an error).
-CHECK = """
-dvc status --quiet fetch
-case $? in
-  0) echo "data/raw holds what params.yaml asks for: nothing new."; exit 99 ;;
-  1) dvc status fetch ;;
-  *) echo "luthier: watch: 'dvc status fetch' failed, see above." >&2; exit 1 ;;
-esac
+**Off at first**, because it starts training by itself. How often it looks is in `dags/schedule.yaml`.
 """
 
 with DAG(
     dag_id="watch_raw_data",
-    description="Starts the pipeline when params.yaml asks for other raw data",
+    description="Starts the pipeline when a source has new bytes",
     doc_md=DOC,
-    schedule="@daily",
+    schedule=CronTriggerTimetable(SCHEDULE["watch"]["cron"], timezone="UTC"),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=True,
+    on_failure_callback=on_failure,
     tags=["luthier"],
 ) as dag:
-    command("watch", CHECK, hours=1, outlets=[RAW])
+    found = {"do_xcom_push": True, "output_processor": json.loads}  # its last line: the event's `sources`
+    command("watch", "exec python -m tasks.watch", hours=1, outlets=[RAW], **found)

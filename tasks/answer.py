@@ -71,14 +71,15 @@ def answered(asked: Asked, model: Path, out: Path, about: Row) -> Row:
         DataError: the table cannot be read, or is no longer the one that `about` tells of.
     """
     from tasks.model.load import use_threads  # noqa: PLC0415  seconds, once the table is known to be readable
+    from tasks.model.turn import turn  # noqa: PLC0415
 
     started, read = time.monotonic(), read_table(asked)
     if sha256_of(asked.table) != about["table"]["sha256"]:
         raise DataError(f"{asked.table} was written to while it was read: run this again once it is whole.")
     use_threads(0)
-    served = serve.load(model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as partial:
+    with turn(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as partial:
+        served = serve.load(model)
         ready = Path(partial) / "answers"
         counts = answer_table(asked, read, served, ready)
         sealed = {"contract_sha256": contract.digest(served.contract), "files": files_in(ready)}

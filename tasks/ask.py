@@ -30,6 +30,7 @@ from tasks.metrics.match import chance
 from tasks.metrics.together import Judging, judge_all
 from tasks.model.answer import answer, name_of
 from tasks.model.load import Model, device, load_base, load_tokenizer, load_tuned, require_finite, use_threads
+from tasks.model.turn import turn
 from tasks.progress import Progress
 from tasks.report.asked import show
 
@@ -139,7 +140,8 @@ def ask(asking: Asking) -> Row:
     found, solved, files = questions_in(asking, suite)
     questions = limited(found.questions, asking.limit)
     asked = put(suite, by, questions, solved, asking.shots, HOW.seed)
-    rows = answers_of(asking, suite, by, asked)
+    with turn():
+        rows = answers_of(asking, suite, by, asked)
     alike = {
         **suite.model_dump(exclude={"disciplines", "title"}), "by": by, "shots": asking.shots, "asked": len(asked),
         "available": len(found.questions), "left_out": found.left_out, "data_sha256": digest(files),

@@ -10,13 +10,14 @@ from typing import Any
 
 from tasks.data.files import read_json, read_rows, sha256_of
 from tasks.data.sealed import MANIFEST, digest_of, require_sealed
+from tasks.data.shipped import REGISTERED_BEFORE, SHIPPED, require_shipped
 from tasks.data.signing import known_keys
 from tasks.errors import TrackingError
 from tasks.metrics.compare import Resampling
 from tasks.metrics.evidence import Evidence
 from tasks.prompts import contract
 from tasks.tracking.evidence import fetch_files
-from tasks.tracking.models import model_folder
+from tasks.tracking.models import logged_folder, model_folder
 from tasks.tracking.registry import IDENTITY, Version
 
 LINKS = {"metrics.json": "luthier.metrics", "leaks.json": "luthier.leaks"}  # files that the chain has a digest of
@@ -55,6 +56,8 @@ def read_candidate(version: Version, into: Path) -> Candidate:
         manifest = require_sealed(folder, f"the evidence of {version.uri}", known_keys())
         model = model_folder(version, into / "model")
         packed = require_sealed(model, f"the model of {version.uri}", known_keys())
+        if SHIPPED in packed["about"]:
+            require_shipped(logged_folder(model), packed["about"], version.uri)
         evidence = _evidence(version, folder, manifest, model, packed)
     except (FileNotFoundError, KeyError) as error:
         raise TrackingError(f"the evidence of {version.uri} lacks {error}: register it again.") from None
@@ -72,7 +75,7 @@ def _evidence(
         evaluated=cards["weights_sha256"]["tuned"],
         contract=contract.digest(contract.read(model / "tuned")),
         evaluated_contract=cards["decoding"].get("contract_sha256"),
-        stale=_stale(version, manifest, model, cards),
+        stale=_stale(version, manifest, model, cards) + ([] if SHIPPED in packed["about"] else [REGISTERED_BEFORE]),
         test=version.tags["luthier.data.test"],
         leaks_clean=read_json(folder / "leaks.json").get("clean"),
         critical=_critical(validation),

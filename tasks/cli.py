@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tasks import cli_tables, cli_versions
+from tasks import cli_runs, cli_tables, cli_versions
 from tasks.cli_tables import guarded
 from tasks.errors import LuthierError
 from tasks.step import exit_status
@@ -16,6 +16,7 @@ from tasks.step import exit_status
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(cli_tables.app)
 app.add_typer(cli_versions.app)
+app.add_typer(cli_runs.app, name="runs")
 
 
 def _in_checkout() -> Path:
@@ -127,6 +128,14 @@ def estimate(as_json: Annotated[bool, typer.Option("--json", help="Print it as J
     from tasks.estimate import estimate as estimate_training
 
     guarded("estimate", lambda: estimate_training(as_json))
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+    """Say what would bite later on this machine and in this checkout, each with its fix; change nothing."""
+    from tasks.doctor import doctor as examine
+
+    guarded("doctor", lambda: examine(_in_checkout(), as_json))
 
 
 @app.command()

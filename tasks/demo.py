@@ -11,17 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
 from tasks import services
 from tasks.orchestrator import USER, Airflow, ServiceError, password
+from tasks.progress import PROGRESS
 from tasks.report.summary import print_summary
+from tasks.runs.asked import slug_of
+from tasks.runs.home import found, take
+from tasks.runs.place import place_of
+from tasks.screen import Screen, duration
 
 NEEDED = ("api-server", "scheduler", "dag-processor")
 POLL_S = 2
-PLAIN_S = 15  # between two progress lines where the output is no terminal
 WAITS = "awaiting_input"  # Airflow's state of a task that a person has to answer
 Task = dict[str, Any]
 
@@ -49,7 +49,7 @@ def demo(root: Path) -> int:
             services.down(root, started)
 
 
-def _run(airflow: Airflow, root: Path, screen: "Screen") -> int:
+def _run(airflow: Airflow, root: Path, screen: Screen) -> int:
     """Trigger the pipeline, follow it and what it starts, and print the summary."""
     since = time.time()
     dags = ("finetune_pipeline", "promote_model")
@@ -63,13 +63,30 @@ def _run(airflow: Airflow, root: Path, screen: "Screen") -> int:
             screen.line("promote_model waits for a person's yes: 'make up', then Required Actions in Airflow.")
         elif state != "success":
             return 1
-        runs += _started_by(airflow, dag_id, run_id) if dag_id == dags[0] else []
+        if dag_id == dags[0]:
+            _bring_home(root, dag_id, run_id, screen)
+            runs += _next(airflow, dag_id, run_id, dags[1])
     screen.close()
     if len(runs) == 1:
         screen.line("promote_model was not started within a minute: trigger it in Airflow ('make up').")
         return 1
     print_summary(root, since)
     return 0
+
+
+def _bring_home(root: Path, dag_id: str, run_id: str, screen: Screen) -> None:
+    """The run worked in a workspace of its own; its results belong here too, where the person is."""
+    run = found(root, slug_of(f"{dag_id}/{run_id}"))
+    take(root, run)
+    screen.line(f"the results are here: dvc.lock and reports/ are those of the branch runs/{run.slug}")
+
+
+def _next(airflow: Airflow, dag_id: str, run_id: str, then: str) -> list[tuple[str, str]]:
+    """The runs that follow: started by a new candidate, or by us where there is nothing new."""
+    last = max(airflow.tasks(dag_id, run_id), key=lambda task: task["end_date"] or "")
+    if last["state"] == "skipped":
+        return [(then, airflow.trigger(then))]
+    return _started_by(airflow, dag_id, run_id)
 
 
 def _await_dag(airflow: Airflow, dag_id: str) -> None:
@@ -91,7 +108,7 @@ def _started_by(airflow: Airflow, dag_id: str, run_id: str) -> list[tuple[str, s
     return runs
 
 
-def follow(airflow: Airflow, root: Path, dag_id: str, run_id: str, screen: "Screen") -> str:
+def follow(airflow: Airflow, root: Path, dag_id: str, run_id: str, screen: Screen) -> str:
     """Show a run until it ends or waits for a person; return its state. On Ctrl-C it is marked failed."""
     seen: dict[str, str] = {}
     try:
@@ -107,7 +124,8 @@ def follow(airflow: Airflow, root: Path, dag_id: str, run_id: str, screen: "Scre
                 return state
             if any(task["state"] == WAITS for task in tasks):
                 return WAITS
-            screen.progress(_progress(root, tasks) if seen else f"{dag_id}: {state}")
+            at = place_of(root, slug_of(f"{dag_id}/{run_id}"))
+            screen.progress(_progress(at, tasks) if seen else f"{dag_id}: {state}")
             time.sleep(POLL_S)
     except KeyboardInterrupt:
         screen.line(f"Stopping {dag_id} ...")
@@ -127,22 +145,25 @@ def _outcome(airflow: Airflow, dag_id: str, run_id: str, task: Task) -> str:
         where = f".airflow/logs/dag_id={dag_id}/run_id={run_id}/task_id={task['task_id']}/"
         sentences = [line for line in output if line.startswith("luthier: ")][-1:]
         return "\n".join([*sentences, f"The end of its log (all of it: {where}):", *output[-20:]])
-    if task["state"] == "skipped":  # "reject: models:/luthier/1", where a log says so
-        return output[0].partition(". ")[0] if output and "Output:" in log else ""
+    took = duration(task["duration"] or 0)
     if any("didn't change, skipping" in line for line in output):
         return "unchanged"
-    took = duration(task["duration"] or 0)
-    return f"taken from the cache in {took}" if any("is cached - skipping run" in x for x in output) else took
+    if any("is cached - skipping run" in line for line in output):
+        return f"taken from the cache in {took}"
+    if task["state"] == "skipped":  # "reject: models:/luthier/1" or "nothing new: ...", where a log says so
+        said = [line for line in output if not line.startswith("workspace ")]
+        return said[0].partition(". ")[0] if said and "Output:" in log else ""
+    return took
 
 
-def _progress(root: Path, tasks: list[Task]) -> str:
-    """The running task with what it says of itself in .luthier/progress.json; empty between two tasks."""
+def _progress(at: Path, tasks: list[Task]) -> str:
+    """The running task with what it says of itself in its workspace; empty between two tasks."""
     running = next((task for task in tasks if task["state"] == "running"), None)
     if running is None:
         return ""
     since = datetime.fromisoformat(running["start_date"]).timestamp()
     text = f"{running['task_id']}  running for {duration(time.time() - since)}"
-    file = root / ".luthier/progress.json"
+    file = at / PROGRESS
     try:
         written, report = file.stat().st_mtime, json.loads(file.read_text())
     except (FileNotFoundError, ValueError):  # none, or just being rewritten
@@ -151,47 +172,3 @@ def _progress(root: Path, tasks: list[Task]) -> str:
         return text
     left = f", {duration(report['seconds_left'])} left" if report["seconds_left"] is not None else ""
     return f"{text}: {report['done']:.0f} of {report['total']} {report['unit']}{left}"
-
-
-def duration(seconds: float) -> str:
-    """12 s, 3 min 05 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-class Screen:
-    """Where the demo is watched: a line that changes in a terminal, a line every PLAIN_S in a log file."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
-        self._live: Live | None = None
-        self._said = time.monotonic()
-
-    def line(self, text: str) -> None:
-        """Print a line that stays, with the time of day."""
-        self._console.print(Text(f"{datetime.now().astimezone():%H:%M:%S}  {text}"))
-        self._said = time.monotonic()
-
-    def task(self, name: str, state: str, outcome: str) -> None:
-        """Print a task's new state."""
-        if self._live is not None:
-            self._live.update(Text())  # what it showed is over
-        word = {"running": "started", "success": "done", "failed": "FAILED", "skipped": "skipped"}[state]
-        if state != "running" or not self._console.is_terminal:
-            self.line(f"{name:10} {word:8} {outcome}".rstrip())
-
-    def progress(self, text: str) -> None:
-        """Show how far the running task is."""
-        if self._console.is_terminal:
-            if self._live is None:
-                self._live = Live(console=self._console, transient=True, refresh_per_second=2)
-                self._live.start()
-            self._live.update(Text(f"          {text}", style="cyan", no_wrap=True))
-        elif text and time.monotonic() - self._said >= PLAIN_S:
-            self.line(text)
-
-    def close(self) -> None:
-        """Give the terminal back."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None

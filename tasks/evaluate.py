@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json
+from tasks.data.indexed import Indexed
 from tasks.errors import ParamsError
 from tasks.metrics import noise
 from tasks.metrics.cards import LIKE
@@ -131,7 +132,7 @@ def main(  # noqa: PLR0913, PLR0917  # a stage's files, as dvc.yaml names them
     """Score both models' predictions; write metrics, cards, the page and rows for `dvc plots`."""
     params = load("evaluate", Evaluate)
     made = read_predictions(predictions)
-    held_out(made.base.generations, read_rows(test))
+    held_out(made.base.generations, Indexed(test))
     predicted = families(made.base.generations, made.tuned.generations, params.metrics)
     results = results_of(predicted, made, params)
     inputs = {path.as_posix(): path for path in files_of(predictions)} | {"test": test, "contract": contract}

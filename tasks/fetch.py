@@ -9,10 +9,11 @@ its sha256, and a manifest beside them. The only step that uses the network.
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from pydantic import StringConstraints
+from pydantic import StringConstraints, field_validator
 
 from tasks.data.files import Row, staged, write_json
 from tasks.data.sources import copy_source, verify
+from tasks.errors import without_logins
 from tasks.model.base import fetch_base, require_pins
 from tasks.params import Section, load
 from tasks.step import run
@@ -31,6 +32,15 @@ class Model(Section):
     """Under which it may be used, in its publisher's words; null: not stated."""
 
 
+def _without_login(url: str) -> str:
+    if without_logins(url) != url:
+        raise ValueError(
+            "an address with a login or signature in it, which git, DVC and MLflow would keep. Take it out, replace "
+            "the secret, and export it instead (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, HF_TOKEN)"
+        )
+    return url
+
+
 class Source(Section):
     """One file of raw records."""
 
@@ -40,6 +50,8 @@ class Source(Section):
     """Hex digest of the bytes that `url` names (of several files: one after another, in name order)."""
     licence: str | None
     """Under which the records may be used, in their publisher's words; null: not stated."""
+
+    _bare = field_validator("url")(_without_login)
 
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]  # it becomes a folder's and a file's

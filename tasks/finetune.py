@@ -4,8 +4,8 @@ Input: train and dev examples, models/base, section `finetune` of params.yaml. O
 full weights; always with tokenizer and prompt contract), reports/xray.txt (which tokens carry loss), reports/curves
 (losses by step, written as it goes), reports/training.jsonl (values by step, no clocks) and models/training_run.json
 (the MLflow run). MLflow is asked, and the labels are looked through, before anything is spent. Killed anywhere, the
-same command goes on from the last whole checkpoint to the same weights. By several processes: `finetune.processes`, or
-torchrun and its like in front of it.
+same command goes on from the last whole checkpoint to the same weights. By several processes: `finetune.processes`, on
+several machines by tasks/nodes.py, or torchrun and its like in front of it.
 
     python -m tasks.finetune data/examples models/base models/tuned reports/training.jsonl models/training_run.json \
         reports/xray.txt reports/curves
@@ -26,7 +26,7 @@ from tasks.model import distributed
 from tasks.model.adapter import prepare, save
 from tasks.model.checkpoints import Checkpoints, require_space
 from tasks.model.distributed import World
-from tasks.model.fence import end_with_parent, sole_writer
+from tasks.model.fence import sole_writer
 from tasks.model.fit import fit
 from tasks.model.footprint import disk_bytes
 from tasks.model.launch import launch
@@ -36,7 +36,9 @@ from tasks.model.optimizer import put_weights, trained, weights_of
 from tasks.model.prepared import Prepared, prepared, require_sound_start, xray_of
 from tasks.model.settings import FREE, Finetune
 from tasks.model.setup import Setup
+from tasks.model.turn import turn
 from tasks.model.unfinished import FOLDER, fingerprint_of, key_of, training_folder
+from tasks.nodes import node
 from tasks.params import load
 from tasks.step import deferred, run
 from tasks.tracking import Run
@@ -137,7 +139,8 @@ def train(params: Finetune, examples: Path, base: Path, outputs: Outputs, world:
     fingerprint = fingerprint_of(params.model_dump(exclude=FREE), digests, chosen)
     folder = world.in_turn(lambda: training_folder(fingerprint))
     world.require_same(int(folder.name, 16), "parameters, examples, base weights, code or versions")
-    world.require_same(int(key_of(folder)[:12], 16), "training folder")  # a random key, made with the folder
+    if node().size == 1:  # those of a job have a disk each, where nothing lies to go on from
+        world.require_same(int(key_of(folder)[:12], 16), "training folder")  # a random key, made with the folder
     checkpoints = Checkpoints(folder, fingerprint, params.care.keep)
     require_room(folder, ready, params.care.keep)
     setup = replace(ready.setup, model=distributed.spread(ready.setup.model, world, params.sharding), world=world)
@@ -174,19 +177,27 @@ def whole_model(params: Finetune, ready: Prepared, setup: Setup, base: Path) -> 
     return model
 
 
+def join(params: Finetune, examples: Path, base: Path, outputs: Outputs) -> None:
+    """Be this training's only process, or one of its several."""
+    use_threads(params.threads)
+    with distributed.joined(device()) as world, sole_writer(FOLDER) if world.first else nullcontext():
+        if world.first:
+            tracking.check()
+        train(params, examples, base, outputs, world)
+
+
 def main(
     examples: Path, base: Path, tuned: Path, training_log: Path, training_run: Path, sheet: Path, curves: Path
 ) -> None:
     """Fine-tune the base model on the instruction set."""
     params = load("finetune", Finetune)
-    end_with_parent()
-    if params.processes > 1 and not distributed.launched():
-        sys.exit(launch(params.processes, "tasks.finetune", sys.argv[1:]))
-    use_threads(params.threads)
-    with distributed.joined(device()) as world, sole_writer(FOLDER) if world.first else nullcontext():
-        if world.first:
-            tracking.check()
-        train(params, examples, base, Outputs(tuned, training_log, training_run, sheet, curves), world)
+    if distributed.launched():  # by us, in the block below, or by who knows which devices are free
+        return join(params, examples, base, Outputs(tuned, training_log, training_run, sheet, curves))
+    here = node()
+    with turn(params.processes):
+        if params.processes > 1 or here.size > 1:
+            sys.exit(launch(params.processes, "tasks.finetune", sys.argv[1:], here))
+        join(params, examples, base, Outputs(tuned, training_log, training_run, sheet, curves))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from typing import Any
 import httpx
 
 from tasks.data.files import read_json
+from tasks.devices import devices
 from tasks.errors import LuthierError
 
 USER = "admin"
-WORKSPACE = "workspace"  # the pool of one slot that dags/stage.py names: DVC allows one process per checkout
+DEVICE = "device"  # the pool that dags/stage.py names: who trains or answers waits for a slot of it
 HEARTBEATS = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 
 
@@ -46,7 +47,7 @@ def environment(root: Path, port: int) -> dict[str, str]:
         "CORE__DAGS_FOLDER": root / "dags",
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": 4,  # each is a process that waits; the pool lets one step work
+        "CORE__PARALLELISM": 16,  # each is a process that waits; pools say what works. Alerts need a free one
         "CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # no look-up in DNS at every start
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": home / "passwords.json",
@@ -63,6 +64,9 @@ def environment(root: Path, port: int) -> dict[str, str]:
         # Training takes every core: parse seldom and one file at a time, and forgive a late answer.
         "DAG_PROCESSOR__PARSING_PROCESSES": 1,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 60,
+        # After a kill -9: of a task, noticed in 90 s; of the scheduler, its tasks are started again in under a minute.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 90,
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 15,
         "WORKERS__EXECUTION_API_TIMEOUT": 60,
         "WORKERS__MAX_FAILED_HEARTBEATS": 20,
     }
@@ -146,10 +150,10 @@ class Airflow:
         return waiting
 
     def make_pool(self) -> None:
-        """Make the pool of one slot; a task that names a missing pool waits for ever."""
-        if self.call("GET", f"pools/{WORKSPACE}", allow=(404,)) is None:
-            pool = {"name": WORKSPACE, "slots": 1, "description": "one step at a time may use the checkout"}
-            self.call("POST", "pools", pool)
+        """Make the pool of devices, where there is none; a task that names a missing pool waits for ever."""
+        if self.call("GET", f"pools/{DEVICE}", allow=(404,)) is None:
+            told = "one training, or one model that answers, for each slot"
+            self.call("POST", "pools", {"name": DEVICE, "slots": len(devices()), "description": told})
 
     def known(self, dag_id: str) -> bool:
         """Has this DAG been read from its file?"""
@@ -178,9 +182,9 @@ class Airflow:
         return list(found)
 
     def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> list[str]:
-        """The lines that a task's last try wrote."""
+        """The lines that the last try of a task, or of one of its mapped ones, wrote."""
         where = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
-        content = self.call("GET", where, full_content=True)["content"]
+        content = self.call("GET", where, full_content=True, map_index=task.get("map_index", -1))["content"]
         return [line["event"] if isinstance(line, dict) else line for line in content]
 
     def triggered_by(self, dag_id: str, run_id: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import yaml
 from tasks.data.files import Row, read_rows
 from tasks.data.pickled import refuse_pickles
 from tasks.data.sealed import files_in, seal
+from tasks.data.shipped import SHIPPED, shipped
 from tasks.lineage import is_adapter
 from tasks.model.served import assemble
 from tasks.params import PARAMS
@@ -44,14 +45,17 @@ def package(out: Outputs, folder: Path, chain: dict[str, str]) -> Package:
     refuse_pickles(tuned, f"{tuned}, the tuned model,")
     assemble(folder, _base(out["fetch/base"], chain) if is_adapter(out) else None, tuned, constants)
     origins = {key: sha for key, sha in chain.items() if ".data." in key or ".weights." in key}
-    seal(folder, origins | {CONTRACT: contract.digest(contract.read(tuned))})
+    code, loader = Path(__file__).parent, "tasks.serve"
+    requirements = tuple(f"{name}=={installed(name).partition('+')[0]}" for name in SERVED_WITH)
+    about = {CONTRACT: contract.digest(contract.read(tuned)), SHIPPED: shipped(code, loader, requirements)}
+    seal(folder, origins | about)
     return Package(
         data=folder,
-        loader="tasks.serve",
-        code=Path(__file__).parent,
+        loader=loader,
+        code=code,
         inputs=("family", "prompt", *sorted(fields)),
         output="output",
         example={"family": first["family"], **example},
-        requirements=tuple(f"{name}=={installed(name).partition('+')[0]}" for name in SERVED_WITH),
+        requirements=requirements,
         metadata=origins,
     )

@@ -6,26 +6,31 @@ other spellings, about other people), repeated.jsonl (some of them once more and
 choices.jsonl; predictions/how.json, and reports/efficiency.json. The held-out examples are prompted under the prompt
 contract that the model was trained with; the general suites in the plain form that they are published with.
 
+It works shard by shard (model/work.py) and keeps each finished one in `.luthier/parts` until all are done: killed, it
+goes on where it stood. `--part 2/4` makes every fourth shard from the second and nothing else, so that several workers
+may share the work; the stage then finds them, and comes to the same bytes. Memory does not grow with the examples.
+
     python -m tasks.predict models/base models/tuned data/examples/test.jsonl data/benchmarks predictions
     reports/efficiency.json
 """
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from pydantic import Field, field_validator
 
-from tasks.data.files import Row, read_json, read_rows, sha256_of, staged, write_json, write_rows
+from tasks.data.files import Row, read_json, sha256_of, staged, write_json
+from tasks.data.indexed import Indexed
+from tasks.data.shards import FOLDER, Shards, folder_told
 from tasks.data.splits import rank
-from tasks.data.suites.asked import Asked
-from tasks.data.suites.declared import Suite, load_suite
+from tasks.data.suites.declared import load_suite
 from tasks.data.suites.general import General, words_of
 from tasks.data.suites.questions import Benchmark, read_benchmarks
-from tasks.model.answer import answer
-from tasks.model.encode import Tokenizer, contract_of, encode_prompt
-from tasks.model.generate import generate
+from tasks.model.encode import Tokenizer, contract_of
 from tasks.model.load import (
     Model,
     architecture,
@@ -36,13 +41,17 @@ from tasks.model.load import (
     require_finite,
     use_threads,
 )
-from tasks.model.peak import peak_bytes, reset_peak
+from tasks.model.shares import Ask, keyed, make, put_together, share
+from tasks.model.turn import turn
+from tasks.model.work import FILES, AtOnce, Task, answers_to, fingerprint, shards_of
 from tasks.params import Section, load
 from tasks.progress import Progress
 from tasks.prompts import contract as prompt_contract
+from tasks.prompts import perturbed
 from tasks.prompts.contract import Contract
-from tasks.prompts.perturbed import KINDS, perturb
 from tasks.step import run
+
+__all__ = ["Predict", "Task", "answered", "main", "task_of"]
 
 
 class Perturbed(Section):
@@ -56,8 +65,8 @@ class Perturbed(Section):
     @field_validator("kinds")
     @classmethod
     def _known(cls, kinds: list[str]) -> list[str]:
-        if unknown := [kind for kind in kinds if kind not in KINDS]:
-            raise ValueError(f"'{unknown[0]}' is no perturbation; there are {', '.join(KINDS)}")
+        if unknown := [kind for kind in kinds if kind not in perturbed.KINDS]:
+            raise ValueError(f"'{unknown[0]}' is no perturbation; there are {', '.join(perturbed.KINDS)}")
         return kinds
 
 
@@ -76,103 +85,40 @@ class Predict(Section):
     repeated: int = Field(ge=0)
     """Examples and questions answered twice more, to measure the noise; 0 for none."""
 
-
-@dataclass(frozen=True)
-class Task:
-    """Everything that a model is asked."""
-
-    examples: list[Row]
-    perturbed: list[Row]
-    repeated: list[Row]
-    """Examples, with what is different: repeat = "again" or "other batch size"."""
-    questions: list[tuple[General, Suite, list[Asked]]]
-
     @property
-    def answers(self) -> int:
-        """Of one model."""
-        asked = sum(len(asked) for *_, asked in self.questions)
-        return len(self.examples) + len(self.perturbed) + len(self.repeated) + asked
+    def at_once(self) -> AtOnce:
+        """How much a model is given at once."""
+        return AtOnce(self.batch_size, self.tokens_at_once, self.repeated)
 
 
-def drawn(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
-    """Some rows, chosen by the seed and their ids alone, in their order."""
-    kept = {row["id"] for row in sorted(rows, key=lambda row: rank(seed, "example", row["id"]))[:count]}
-    return [row for row in rows if row["id"] in kept]
-
-
-def task_of(examples: list[Row], benchmarks: dict[str, Benchmark], params: Predict) -> Task:
-    """Put together what both models are asked."""
-    changed = [
-        row
-        for kind in params.perturbed.kinds
-        for row in drawn(perturb(examples, kind, params.seed), params.perturbed.examples, params.seed)
-    ]
-    again = drawn(examples, params.repeated, params.seed)
+def task_of(examples: Sequence[Row], benchmarks: dict[str, Benchmark], params: Predict) -> Task:
+    """Put together what both models are asked; what is drawn, by the seed and ids alone."""
+    ranks = array("d", (rank(params.seed, "example", row["id"]) for row in examples))
+    order = sorted(range(len(ranks)), key=ranks.__getitem__)
+    changed = perturbed.drawn(examples, params.perturbed.kinds, order, params.perturbed.examples, params.seed)
+    again = [examples[place] for place in sorted(order[: params.repeated])]
     repeated = [row | {"repeat": way} for way in ("again", "other batch size") for row in again]
     asked = [(one, load_suite(one.suite), words_of(one, benchmarks, params.seed)) for one in params.suites]
     return Task(examples, changed, repeated, asked)
-
-
-def write_answers(
-    examples: Sequence[Row], batch_size: int, model: Model, tokenizer: Tokenizer, contract: Contract,
-    advance: Callable[[int], None],
-) -> list[Row]:  # fmt: skip
-    """Generate an answer to each example."""
-    prompts = [encode_prompt(tokenizer, row["input"], contract) for row in examples]
-    limits = [prompt_contract.limit_of(row["family"], contract) for row in examples]
-    answers = generate(model, tokenizer, prompts, limits, contract, batch_size, advance)
-    kept = ("id", "family", "template", "wording", "group", "input", "target", "perturbation", "repeat")
-    return [
-        {key: row[key] for key in kept if key in row}
-        | {"output": one.text, "output_tokens": one.tokens, "finished": one.finished, "prompt_tokens": len(prompt)}
-        for row, one, prompt in zip(examples, answers, prompts, strict=True)
-    ]
 
 
 def answered(
     task: Task, params: Predict, model: Model, tokenizer: Tokenizer, contract: Contract, progress: Progress
 ) -> dict[str, list[Row]]:
     """All answers of one model, by the file that they go to."""
-
-    def generations(rows: Sequence[Row], batch_size: int, note: str) -> list[Row]:
-        return write_answers(rows, batch_size, model, tokenizer, contract, lambda done: progress.advance(done, note))
-
-    def choices(general: General, suite: Suite, asked: list[Asked], tokens_at_once: int) -> list[Row]:
-        note = f"{suite.title}, {general.shots} shots"
-        counts = tokens_at_once == params.tokens_at_once  # what is asked again for the noise does not
-        done = (lambda more: progress.advance(more, note)) if counts else (lambda _: None)
-        return answer(model, tokenizer, suite, general.by, general.shots, asked, tokens_at_once, done)
-
-    other = max(1, params.batch_size // 4)
-    once, in_other = ([row for row in task.repeated if row["repeat"] == way] for way in ("again", "other batch size"))
-    return {
-        "generations": generations(task.examples, params.batch_size, "held-out examples"),
-        "perturbed": generations(task.perturbed, params.batch_size, "perturbed examples"),
-        "repeated": generations(once, params.batch_size, "once more") + generations(in_other, other, "other batches"),
-        "choices": [row for one in task.questions for row in choices(*one, params.tokens_at_once)],
-        "repeated_choices": [
-            row for general, suite, asked in task.questions
-            for row in choices(general, suite, asked[: params.repeated], max(1, params.tokens_at_once // 4))
-        ],
-    }  # fmt: skip
-
-
-def cost(rows: dict[str, list[Row]], seconds: float, peak: int) -> Row:
-    """What one model's answers took."""
-    written = [row for key in ("generations", "perturbed", "repeated") for row in rows[key]]
-    return {
-        "seconds": round(seconds, 1), "peak_mb": peak >> 20, "answers": len(written), "choices": len(rows["choices"]),
-        "prompt_tokens": sum(row["prompt_tokens"] for row in written),
-        "output_tokens": sum(row["output_tokens"] for row in written),
-    }  # fmt: skip
+    rows: dict[str, list[Row]] = {file: [] for file in FILES}
+    for shard in shards_of(task, params.at_once):
+        told = partial(progress.advance, note=shard.note)
+        rows[shard.file] += answers_to(shard, model, tokenizer, contract, told)
+    return rows
 
 
 def how(
-    params: Predict, contract: Contract, task: Task, folders: dict[str, Path], known: dict[str, Benchmark], fetched: Row
+    params: Predict, contract: Contract, task: Task, weights: dict[str, str], known: dict[str, Benchmark], fetched: Row
 ) -> Row:  # fmt: skip
     """What the answers were made with: what two sets of answers must have alike to be compared."""
     return {
-        "weights_sha256": {name: sha256_of(folder) for name, folder in folders.items()},
+        "weights_sha256": weights,
         "contract_sha256": prompt_contract.digest(contract),
         "decoding": "greedy", "max_new_tokens": contract.max_new_tokens, "long_prompts": contract.long_prompts,
         "batch_size": params.batch_size, "tokens_at_once": params.tokens_at_once, "dtype": "float32",
@@ -191,28 +137,36 @@ def how(
     }  # fmt: skip
 
 
-def main(base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Path, efficiency: Path) -> None:
+def main(
+    base: Path, tuned: Path, test: Path, benchmarks: Path, predictions: Path, efficiency: Path,
+    part: Annotated[str, typer.Option(help="Only this share of the shards, such as 2/4; no files.")] = "",
+) -> None:  # fmt: skip
     """Let the base and the tuned model answer the held-out examples and the general suites."""
     params = load("predict", Predict)
     use_threads(params.threads)
     tokenizer, contract = load_tokenizer(tuned), prompt_contract.read(tuned)
     known, fetched = read_benchmarks(benchmarks), read_json(benchmarks / "manifest.json")["sources"]
-    task = task_of(read_rows(test), known, params)
-    progress, costs = Progress("predict", 2 * task.answers, "answers"), {}
+    task, store = task_of(Indexed(test), known, params), Shards(folder_told())
+    weights = {"base": sha256_of(base), "tuned": sha256_of(tuned)}
+
+    def ask(name: str) -> Ask:
+        model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
+        require_finite(model, f"the {name} model")
+        limits = (contract.max_prompt_tokens, contract.max_new_tokens, contract.long_prompts)
+        prompt_contract.require_equal(contract, contract_of(tokenizer, architecture(model), *limits))
+        return lambda shard, advance: answers_to(shard, model, tokenizer, contract, advance)
+
+    with turn():
+        work = keyed(shards_of(task, params.at_once), fingerprint(weights, contract, device()))
+        make(share(work, part) if part else work, store, ask, part)
+    if part:
+        return
     with staged(predictions) as folder:
-        for name in ("base", "tuned"):
-            start, _ = time.monotonic(), reset_peak(device())
-            model = (load_base(base) if name == "base" else load_tuned(base, tuned)).to(device())
-            require_finite(model, f"the {name} model")
-            limits = (contract.max_prompt_tokens, contract.max_new_tokens, contract.long_prompts)
-            prompt_contract.require_equal(contract, contract_of(tokenizer, architecture(model), *limits))
-            rows = answered(task, params, model, tokenizer, contract, progress)
-            for file, own in rows.items():
-                write_rows(folder / name / f"{file}.jsonl", own)
-            costs[name] = cost(rows, time.monotonic() - start, peak_bytes(device()))
-        folders = {"base": base, "tuned": tuned}
-        write_json(folder / "how.json", how(params, contract, task, folders, known, fetched))
+        costs = {name: put_together(own, store, folder / name) for name, own in work.items()}
+        write_json(folder / "how.json", how(params, contract, task, weights, known, fetched))
     write_json(efficiency, costs)
+    if store.folder == FOLDER:  # else it is that of whoever told so
+        store.clear()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Progress:
         self.step, self.total, self.unit, self.every_s, self.begun = step, total, unit, every_s, begun
         self.started = time.monotonic()
         self.last = float("-inf")
-        self.done = 0.0
+        self.done = float(begun)
 
     def update(self, done: float, note: str = "") -> None:
         """Say that `done` units are finished."""

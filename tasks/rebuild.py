@@ -31,7 +31,8 @@ from tasks.data.sealed import require_sealed
 from tasks.data.signing import known_keys
 from tasks.errors import LineageError
 from tasks.lineage import RECORD, evidence_of, version_of
-from tasks.step import Terminated, run
+from tasks.orphan import Terminated
+from tasks.step import run
 from tasks.tracking.registry import Version
 
 TRAINING = "finetune"  # its weights decide

@@ -1,7 +1,8 @@
 """7 register: the tuned model and all that speaks for it -> a version in MLflow, alias `challenger`.
 
 In:  what the stages of dvc.yaml wrote. Out: the training's MLflow run, completed with its evidence, and one
-version of the registered model for this content: run twice, it finds the version that it made before.
+version of the registered model for this content: run twice, it finds the version that it made before. In a run of the
+scheduler that found one which another run had made, it exits with 99: nothing new, and nobody is asked to promote it.
 Not a DVC stage, because it changes a registry; so it reads the paths out of dvc.yaml.
 
     python -m tasks.register
@@ -9,6 +10,7 @@ Not a DVC stage, because it changes a registry; so it reads the paths out of dvc
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,6 +22,7 @@ from tasks.cards import read_files, write_cards
 from tasks.chain.record import chain_of
 from tasks.data.files import link_or_copy, read_json, read_rows, sha256_of, write_json
 from tasks.data.sealed import MANIFEST, seal
+from tasks.health.dependencies import AUDIT, SBOM
 from tasks.lineage import RECORD, circumstances, digests
 from tasks.package import package
 from tasks.params import PARAMS, Section, load
@@ -50,7 +53,10 @@ REPORTS = (
     "finetune/training_run.json",
     "predict/predictions",
 )
-ENVIRONMENT = Path("requirements.lock")
+ENVIRONMENT = (Path("requirements.lock"), SBOM, AUDIT)  # as far as they are there
+FORMAT = {"luthier.format": "2"}  # of a version; 2: its manifest covers the code too. Older ones are registered again
+RUN = "luthier.run"  # tag: the branch of the run that made a version
+NOTHING_NEW = 99  # what Airflow's BashOperator takes for "skipped"
 
 
 def _sha256(value: object) -> str:
@@ -67,7 +73,7 @@ def lay_out(out: Outputs, folder: Path) -> None:
     """Copy the files that speak for the model into `folder`, which is made: linked where the disk allows it."""
     folder.mkdir(parents=True)
     named = [*(out[name] for name in REPORTS), PARAMS, WIRING]
-    for path in [*named, *(path for path in (LOCK, ENVIRONMENT) if path.exists())]:
+    for path in [*named, *(path for path in (LOCK, *ENVIRONMENT) if path.exists())]:
         if path.is_dir():
             shutil.copytree(path, folder / path.name, copy_function=_link)
         else:
@@ -103,8 +109,13 @@ def make_version(name: str, out: Outputs, chain: dict[str, str], identity: str) 
     spent = costs(read_rows(COSTS)) if COSTS.exists() else {}
     add_metrics(run_id, model_id, numbers(results) | spent)
     text = describe(read_files(out), facts, served.example, f"{where}/model_card.md")
-    tags = facts | {IDENTITY: identity, "luthier.evidence": where, TRAINED_AS: trained["run_id"]}
+    tags = facts | {IDENTITY: identity, "luthier.evidence": where, TRAINED_AS: trained["run_id"], RUN: run_here()}
     return add_version(name, run_id, model_id, text, tags)
+
+
+def run_here() -> str:
+    """The branch of the run that this process is part of (`tasks/workspace.py`)."""
+    return os.environ.get("LUTHIER_BRANCH", "none")
 
 
 def main() -> None:
@@ -113,8 +124,11 @@ def main() -> None:
     out = outputs()
     check()
     chain = digests(out)
-    identity = _sha256(chain)
+    identity = _sha256(chain | FORMAT)
     found = find_version(params.model, identity)
+    if found and "LUTHIER_BRANCH" in os.environ and found.tags.get(RUN) != run_here():
+        print(f"nothing new: {found.uri} holds the very same model and evidence. {page(found)}")
+        raise SystemExit(NOTHING_NEW)
     version = found or make_version(params.model, out, chain, identity)
     set_alias("challenger", version)
     print(f"{version.uri} {'was' if found else 'is now'} registered and is the challenger. {page(version)}")

@@ -13,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.candidate import Candidate
-from tasks.data.files import Row, read_rows, sha256_of, write_rows
+from tasks.chain.cache import cache_of, object_of
+from tasks.chain.record import key_of
+from tasks.data.files import Row, link_or_copy, read_json, read_rows, sha256_of, write_rows
 from tasks.data.sealed import require_sealed, seal
 from tasks.data.signing import known_keys
 from tasks.errors import TrackingError
+from tasks.lineage import RECORD
 from tasks.metrics.cards import LIKE
 from tasks.metrics.challenge import unlike
 from tasks.metrics.evidence import Gate
@@ -32,7 +35,7 @@ def alike(champion: Candidate, challenger: Candidate, gate: Gate) -> Candidate:
     """The champion with answers that may be compared with the challenger's: its own, kept ones, or made now.
 
     Raises:
-        TrackingError: they have to be made, and the challenger's test split is not in this checkout.
+        TrackingError: they have to be made, and the challenger's test split is not here.
     """
     if champion.evidence.weights == challenger.evidence.weights or not unlike(challenger.evidence, champion.evidence):
         return champion
@@ -44,7 +47,7 @@ def alike(champion: Candidate, challenger: Candidate, gate: Gate) -> Candidate:
             found = fetch_files(champion.version.run_id, place, Path(folder) / "found")
         except TrackingError:  # never asked
             found = Path(folder) / key[:12]
-            answers = _answers(champion, challenger, choices)
+            answers = _answers(champion, challenger, choices, Path(folder) / "inputs")
             for name in FILES:
                 write_rows(found / f"{name}.jsonl", answers[name])
             seal(found, {"key": key})
@@ -57,27 +60,51 @@ def alike(champion: Candidate, challenger: Candidate, gate: Gate) -> Candidate:
     return replace(champion, evidence=scored)
 
 
-def _answers(champion: Candidate, challenger: Candidate, choices: bool) -> dict[str, list[Row]]:
+def _answers(champion: Candidate, challenger: Candidate, choices: bool, into: Path) -> dict[str, list[Row]]:
     # Seconds to import, for a case that is seldom.
     from tasks import predict, serve  # noqa: PLC0415
     from tasks.data.suites.questions import read_benchmarks  # noqa: PLC0415
+    from tasks.model.turn import turn  # noqa: PLC0415
 
-    out, params = outputs(), load("predict", predict.Predict, challenger.folder / "params.yaml")
-    test = out["expand/examples"] / "test.jsonl"
-    if not test.is_file() or sha256_of(test) != challenger.evidence.test:
-        raise TrackingError(
-            f"{champion.version.uri}, the champion, has to be scored anew on the challenger's test split, and {test} "
-            "is not that one: check out the challenger's commit and run 'dvc repro expand', then this again."
-        )
+    params = load("predict", predict.Predict, challenger.folder / "params.yaml")
+    test = _made(challenger, "expand/examples", into) / "test.jsonl"
     served = serve.load(champion.model)
     limits = challenger.evidence.card["decoding"]["max_new_tokens"]
     contract = served.contract.model_copy(update={"max_new_tokens": served.contract.max_new_tokens | limits})
     examples = read_rows(test)
     asked = params.model_copy(update={"suites": params.suites if choices else [], "repeated": 0})
-    questions = predict.task_of([], read_benchmarks(out["fetch/benchmarks"]) if choices else {}, asked).questions
+    known = read_benchmarks(_made(challenger, "fetch/benchmarks", into)) if choices else {}
+    questions = predict.task_of([], known, asked).questions
     progress = Progress("rescore", len(examples) + sum(len(one) for *_, one in questions), "answers")
     task = predict.Task(examples, [], [], questions)
-    return predict.answered(task, asked, served.model, served.tokenizer, contract, progress)
+    with turn():
+        return predict.answered(task, asked, served.model, served.tokenizer, contract, progress)
+
+
+def _made(challenger: Candidate, key: str, into: Path) -> Path:
+    """What a stage of the challenger's run made: the checkout's own where it is the same, else out of DVC's cache.
+
+    Raises:
+        TrackingError: it is in neither.
+    """
+    here = outputs()[key]
+    links = read_json(challenger.folder / RECORD)["links"]
+    link = next(link for link in links if key_of(link) == key)
+    if here.exists() and sha256_of(here) == link["sha256"]:
+        return here
+    cache, made = cache_of(Path.cwd()), into / key
+    for name, row in link["files"].items():
+        source, target = object_of(cache, row["md5"]), made / name
+        if not source.is_file() or sha256_of(source) != row["sha256"]:
+            run = challenger.version.tags.get("luthier.run", "none").removeprefix("runs/")
+            how = "bring it with 'dvc fetch'" if run == "none" else f"bring it with 'luthier runs take {run}'"
+            raise TrackingError(
+                f"the champion has to be scored anew on the challenger's test split, and {link['path']} of "
+                f"{challenger.version.uri} is neither here nor whole in DVC's cache: {how}, then this again."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(source, target)
+    return made
 
 
 def _digest(value: object) -> str:

@@ -3,9 +3,9 @@
     mlflow.pyfunc.load_model("models:/luthier@champion").predict([{"family": "summarise", "document": "..."}])
     mlflow models serve -m models:/luthier@champion --env-manager local
 
-Every byte is compared with the signed manifest that register wrote. Where LUTHIER_TRUSTED_KEYS is set, only these keys
-may have signed it. The base model is kept once for all versions: it is read where it is if that is this machine's disk,
-else from the shared cache, into which it is fetched the first time.
+Every byte, of the code too, is compared with the signed manifest that register wrote. Where LUTHIER_TRUSTED_KEYS is
+set, only these keys may have signed it. The base model is kept once for all versions: it is read where it is if that is
+this machine's disk, else from the shared cache, into which it is fetched the first time.
 """
 
 import functools
@@ -21,11 +21,12 @@ import pandas as pd
 from tasks.data.files import Row, read_json, remove
 from tasks.data.pickled import refuse_pickles
 from tasks.data.sealed import broken, require_sealed
+from tasks.data.shipped import SHIPPED, require_shipped
 from tasks.data.sources import cache
 from tasks.errors import ContractError, LuthierError, SealError
 from tasks.model.served import BASE, Served
 from tasks.prompts import contract
-from tasks.tracking.models import bad_request, base_folder, fetch_base
+from tasks.tracking.models import bad_request, base_folder, fetch_base, logged_folder
 
 CONTRACT = "luthier.contract"  # in the manifest: the digest of the prompt contract that was registered
 
@@ -34,7 +35,8 @@ def load(folder: Path) -> Served:
     """The model in a sealed folder, as `tasks.tracking.models.model_folder` gives it.
 
     Raises:
-        SealError: a byte is not what was sealed, or nobody trusted signed it.
+        SealError: a byte, of the model or of the code shipped with it, is not what was signed, or nobody trusted
+            signed it.
         ContractError: the model would be prompted in another way than it was trained with.
         TrackingError: its base model is not to be had.
     """
@@ -43,6 +45,10 @@ def load(folder: Path) -> Served:
     manifest = require_sealed(folder, what, trusted)
     if trusted is None:
         _say_unpinned()
+    if SHIPPED in manifest["about"]:
+        require_shipped(logged_folder(folder), manifest["about"], what)
+    else:
+        _say_older()
     refuse_pickles(folder, what)
     if (found := contract.digest(contract.read(folder / "tuned"))) != manifest["about"].get(CONTRACT, found):
         raise ContractError(
@@ -62,6 +68,16 @@ def _say_unpinned() -> None:
     print(
         "luthier: LUTHIER_TRUSTED_KEYS is not set, so a model is loaded whoever signed it: set it to the public keys "
         "that count (each stands in its manifest.json).",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+@functools.cache
+def _say_older() -> None:
+    print(
+        "luthier: this model was registered before its code was signed: only its data are verified. 'python -m "
+        "tasks.register' in the run that made it registers it again, code included.",
         file=sys.stderr,
         flush=True,
     )

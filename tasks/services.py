@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from tasks.orchestrator import USER, Airflow, ServiceError, environment, password
-from tasks.processes import Service, end, free_port, log_of, recorded, start, tail
+from tasks.processes import Service, end, free_port, give_ports, log_of, recorded, start, tail
 
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_S = 240  # longest wait for a start; 30 s is usual on two cores
@@ -61,6 +61,8 @@ def up(root: Path, names: Iterable[str] = (*AIRFLOW, "mlflow"), say: Callable[[s
         except BaseException:
             end(root, [service for service in recorded(root) if service.name in missing])
             raise
+        finally:
+            give_ports()
     return missing
 
 

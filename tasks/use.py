@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from tasks.data.commented import reader
 from tasks.data.files import staged
 from tasks.data.intake.records import Limits, read_records
 from tasks.data.keys import normalised, word_counts
@@ -82,7 +82,7 @@ def use(table: Path, choice: Choice, params: Path = PARAMS) -> str:
         )
     if not table.is_file():
         raise DataError(f"{table} is not there: name a .csv, .jsonl or .parquet file.")
-    yaml = _yaml()
+    yaml = reader()
     document = yaml.load(params.read_text(encoding="utf-8"))
     limits = Limits(document["validate"]["max_field_bytes"], frozenset(), whole=True)
     read = read_records(table, choice.columns, limits)
@@ -100,17 +100,6 @@ def use(table: Path, choice: Choice, params: Path = PARAMS) -> str:
         f"{family.family} ({family.task.rstrip('.')}).\nLook at 'git diff {params}' and 'luthier preview', then: "
         "dvc repro && luthier register"
     )
-
-
-def _yaml() -> YAML:
-    """A reader and writer that leaves what it does not change as params.yaml has it."""
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 1000
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    return yaml
 
 
 def _line(**values: Any) -> CommentedMap:

@@ -24,12 +24,13 @@ from tasks.chain.record import WORDS, word_of
 from tasks.chain.snapshot import NO_GIT
 from tasks.data.files import Row, read_json
 from tasks.data.sealed import MANIFEST
+from tasks.data.shipped import faults as code_faults
 from tasks.data.signing import known_keys
 from tasks.errors import LineageError, LuthierError, TrackingError
 from tasks.lineage import RECORD, evidence_of
 from tasks.model.served import BASE
 from tasks.tracking.evidence import fetch_files
-from tasks.tracking.models import base_folder, fetch_base, model_folder
+from tasks.tracking.models import base_folder, fetch_base, logged_folder, model_folder
 from tasks.tracking.registry import Version, get_version
 
 Served = tuple[Row, Row | None]  # files of the model and of the base model that it refers to
@@ -113,6 +114,7 @@ def _served(version: Version, evidence: Row | None, into: Path, hashing: Hashing
         due, where = evidence["about"]["model_manifest_sha256"], folder / MANIFEST
         claims.append(Claim(SERVED, f"{MANIFEST} of the {SERVED}", where, due, where.stat().st_size, ""))
     whole = report.say_checked(hashing.check(claims))
+    report.say("code as served", code_faults(logged_folder(folder), manifest["about"])[:1], "as it was signed")
     if more := strangers(folder, manifest["files"]):
         report.say(SERVED, more, "")
     base = read_json(folder / BASE) if whole and (folder / BASE).is_file() else None

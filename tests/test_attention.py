@@ -52,6 +52,23 @@ def test_no_example_s_loss_moves_when_its_neighbour_changes() -> None:
     assert of_second(first) == pytest.approx(of_second(third), rel=1e-5)
 
 
+def test_rotated_queries_and_keys_come_in_the_type_that_the_flash_kernel_takes() -> None:
+    came: list[tuple[torch.dtype, ...]] = []
+
+    def seen(module: torch.nn.Module, *inputs: Any, **options: Any) -> Any:
+        came.append(tuple(tensor.dtype for tensor in inputs[:3]))
+        came.append(tuple(tensor.dtype for tensor in attention.as_autocast(*inputs[:3])))
+        return attention.packed_attention(module, *inputs, **options)
+
+    model, examples = toys.model("causal"), encoded("causal", 3)
+    transformers.AttentionInterface.register("seen", seen)
+    model.set_attn_implementation("seen")
+    with torch.autocast("cpu", torch.bfloat16):
+        response_loss(model, collate(examples, 3, "causal", packed=True))
+    whole, half = torch.float32, torch.bfloat16
+    assert set(came) == {(whole, whole, half), (half, half, half)}
+
+
 def one_row(
     *inputs: Any, lengths: tuple[int, ...] = (), scaling: float | None = None, **_: Any
 ) -> tuple[torch.Tensor, None]:

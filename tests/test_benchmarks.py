@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import gpu, train, train_sides
+from benchmarks import gpu, gpu_cases, train, train_sides
 from benchmarks.expand import WORDINGS, by_luthier, by_map, write_records
 from benchmarks.train_limit import needed
 from benchmarks.train_peers import by_seq2seq_trainer, by_trl
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
         pytest.param(
             ["train", "--only", "limit", "--steps", "3", "--examples", "examples", "--base", "base"],
             "GFLOP a token",
-            marks=pytest.mark.long,
+            marks=[pytest.mark.long, pytest.mark.nightly],
         ),
     ],
 )
@@ -130,14 +130,14 @@ def test_the_operations_that_a_training_needs_are_those_that_torch_counts(method
     assert needed(model, examples) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
-@pytest.mark.parametrize("said", gpu.CASES)
+@pytest.mark.parametrize("said", gpu_cases.CASES)
 def test_the_gpu_s_benchmark_runs_on_toy_shapes(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load("finetune", Finetune, ROOT / "params.yaml").model_copy(
         update={"compile": "never"}
     )  # tests/test_compiled.py does
     monkeypatch.chdir(tmp_path)
-    kind, method = gpu.CASES[said]
-    case = gpu.Case(kind, method, params, 3, tiny=True)
+    kind, method = gpu_cases.CASES[said]
+    case = gpu_cases.Case(kind, method, params, 3, tiny=True)
     (ours, flops), (theirs, _) = gpu.by_luthier(case), gpu.by_peer(case)
     assert sum(ours.tokens) == sum(theirs.tokens) == sum(map(len, case.examples()))
     assert len(ours.losses) == 3

@@ -143,7 +143,7 @@ def _race(rounds: int, lock: bool, monkeypatch: pytest.MonkeyPatch) -> list[int]
 
 @pytest.mark.parametrize(
     ("rounds", "lock"),
-    [(5, True), (5, False), pytest.param(ROUNDS, False, marks=pytest.mark.long)],
+    [(5, True), (5, False), pytest.param(ROUNDS, False, marks=[pytest.mark.long, pytest.mark.nightly])],
     ids=["one machine", "no disk in common", "no disk in common, fifty times"],
 )
 @pytest.mark.usefixtures("_store")

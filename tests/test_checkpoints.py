@@ -288,6 +288,14 @@ def test_a_fingerprint_with_tuples_is_that_which_its_json_reads_back_as(tmp_path
 # Order, rotation, quarantine, space
 
 
+def test_processes_that_look_behind_the_first_write_nothing_since_they_look_at_once(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, {"seed": 1}, 2).newest()
+    written = (tmp_path / "fingerprint.json").stat()
+    Checkpoints(tmp_path, {"seed": 1}, 2).newest()
+    found = (tmp_path / "fingerprint.json").stat()
+    assert (found.st_ino, found.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+
+
 def test_the_newest_is_that_of_the_highest_step_whatever_the_clock_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.orchestrator import WORKSPACE
+from tasks.orchestrator import DEVICE
 
 ROOT = Path(__file__).resolve().parent.parent
+SCHEDULE = yaml.safe_load((ROOT / "dags/schedule.yaml").read_text())
 HEAVY = {"torch", "pandas", "numpy", "transformers", "mlflow", "great_expectations", "datasets", "tasks"}
 
 READ = """
@@ -25,22 +26,35 @@ names = sys.argv[2].split(",")
 modules = {name: importlib.import_module(name) for name in names}
 seconds = time.monotonic() - start
 
+def names_of(assets):
+    return [] if assets is None else [assets.name] if hasattr(assets, "name") else [
+        name for part in assets.objects for name in names_of(part)
+    ]
+
 def describe(dag):
     tasks = dag.topological_sort()
     return {
         "tasks": [task.task_id for task in tasks],
-        "commands": [task.bash_command for task in tasks if hasattr(task, "bash_command")],
-        "env": [task.env for task in tasks if hasattr(task, "bash_command")],
-        "pools": sorted({task.pool for task in tasks}),
+        "commands": [getattr(task, "bash_command", None) or task.partial_kwargs["bash_command"]
+                     for task in tasks if task.task_type == "Command"],
+        "env": [task.env for task in tasks if hasattr(task, "env")],
+        "pools": {task.task_id: task.pool for task in tasks},
+        "queues": {task.task_id: task.queue for task in tasks},
+        "retries": {task.task_id: task.retries for task in tasks if task.task_type == "Command"},
+        "rules": sorted({str(task.trigger_rule.value) for task in tasks}),
+        "late": [alert.interval.total_seconds() for alert in dag.deadline or []],
+        "told": bool(dag.has_on_failure_callback),
+        "cron": str(getattr(getattr(dag.timetable, "timetable", dag.timetable), "expression", "")),
         "outlets": {task.task_id: [asset.name for asset in task.outlets] for task in tasks if task.outlets},
-        "timeouts": all(task.execution_timeout or task.response_timeout for task in tasks),
+        "timeouts": all(task.execution_timeout or getattr(task, "response_timeout", None) for task in tasks),
         "approval": [[t.task_id, t.defaults, [u["id"] for u in t.assigned_users], t.response_timeout.total_seconds()]
                      for t in tasks if hasattr(t, "assigned_users")],
-        "schedule": str(getattr(dag.schedule, "name", dag.schedule)),
+        "assets": names_of(dag.timetable.asset_condition),
         "max_active_runs": dag.max_active_runs,
         "paused": dag.is_paused_upon_creation,
         "doc": dag.doc_md,
-        "params": dag.params.dump() if not dag.params else {k: p.schema for k, p in dag.params.items()},
+        "params": {name: {"description": dag.params.get_param(name).description, **dag.params.get_param(name).schema}
+                   for name in dag.params},
     }
 
 json.dump({
@@ -80,15 +94,33 @@ def test_the_pipeline_runs_the_stages_of_dvc_yaml_in_order_and_then_registers(re
     pipeline = read["dags"]["finetune_pipeline"]
     assert pipeline["tasks"] == [*stages, "register"]
     for stage, line in zip(stages, pipeline["commands"], strict=False):
-        assert line.endswith(f"; exec dvc repro --single-item {stage}")
+        assert line.endswith(f"; exec python -m tasks.workspace {stage}")
 
 
-def test_one_pipeline_run_at_a_time_uses_the_checkout(read: dict[str, Any]) -> None:
-    assert read["dags"]["finetune_pipeline"]["max_active_runs"] == 1
-    for name in ("finetune_pipeline", "watch_raw_data"):
-        assert read["dags"][name]["pools"] == [WORKSPACE]  # the one that services.up makes
-    for name in ("rollback_model", "batch_inference"):  # going back, and answering, wait for no training
-        assert read["dags"][name]["pools"] == ["default_pool"]
+def test_what_waits_for_a_device_has_the_queue_of_those_workers_that_have_one(read: dict[str, Any]) -> None:
+    for name, dag in read["dags"].items():
+        for task, pool in dag["pools"].items():
+            assert (dag["queues"][task] == DEVICE) == (pool == DEVICE), (name, task)
+
+
+def test_several_runs_are_side_by_side_and_only_what_needs_a_device_waits_for_one(read: dict[str, Any]) -> None:
+    assert read["dags"]["finetune_pipeline"]["max_active_runs"] == SCHEDULE["pipeline"]["most_runs"] > 1
+    waits = {(name, task) for name, dag in read["dags"].items() for task, pool in dag["pools"].items() if pool == DEVICE}
+    assert waits >= {("finetune_pipeline", "finetune"), ("finetune_pipeline", "predict"), ("batch_inference", "answer")}
+    assert not {task for _, task in waits} & {"fetch", "validate", "expand", "register", "gate", "promote", "rollback"}
+
+
+def test_a_stage_that_dvc_skips_keeps_no_later_one_from_running(read: dict[str, Any]) -> None:
+    assert read["dags"]["finetune_pipeline"]["rules"] == ["none_failed"]
+
+
+def test_every_command_is_tried_again_where_that_may_help_and_every_dag_tells_of_its_failure(
+    read: dict[str, Any],
+) -> None:
+    for name, dag in read["dags"].items():
+        assert set(dag["retries"].values()) == {SCHEDULE["retries"]["count"]}, name
+        assert dag["told"], name
+    assert read["dags"]["finetune_pipeline"]["late"] == [SCHEDULE["pipeline"]["deadline_h"] * 3600]
 
 
 def test_a_named_person_is_asked_before_the_alias_moves_and_silence_is_a_no(read: dict[str, Any]) -> None:
@@ -102,9 +134,27 @@ def test_a_named_person_is_asked_before_the_alias_moves_and_silence_is_a_no(read
 def test_raw_data_starts_the_pipeline_and_a_candidate_starts_the_promotion(read: dict[str, Any]) -> None:
     dags = read["dags"]
     assert dags["watch_raw_data"]["outlets"] == {"watch": ["raw"]}
-    assert dags["finetune_pipeline"]["schedule"] == "raw"
+    assert dags["finetune_pipeline"]["assets"] == ["raw"]
+    assert dags["finetune_pipeline"]["cron"] == SCHEDULE["pipeline"]["cron"]  # whichever comes first
+    assert dags["watch_raw_data"]["cron"] == SCHEDULE["watch"]["cron"]
     assert dags["finetune_pipeline"]["outlets"] == {"register": ["candidate"]}
-    assert dags["promote_model"]["schedule"] == "candidate"
+    assert dags["promote_model"]["assets"] == ["candidate"]
+
+
+def test_the_form_changes_keys_that_params_yaml_has_and_every_field_is_told_and_bounded(read: dict[str, Any]) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    form = read["dags"]["finetune_pipeline"]["params"]
+    assert sum("." in name for name in form) >= 5
+    for name, field in form.items():
+        here = params
+        for part in name.split(".") if "." in name else ():
+            here = here[part]
+        assert field["title"] and field["description"]
+        if name != "more":
+            (bounds,) = field.get("allOf", [{}])
+            assert set(field) & {"enum"} or set(bounds) & {"maximum", "maxLength"}, name
+            # Airflow's page would silently type the nearest bound over what a person typed, and drops the e of 5e-5.
+            assert not set(field) & {"minimum", "maximum"}, name
 
 
 def test_only_the_watcher_which_starts_training_by_itself_is_off_at_first(read: dict[str, Any]) -> None:
@@ -122,6 +172,7 @@ def test_no_command_is_a_template_and_typed_text_is_passed_by_environment(read: 
 
 def test_every_dag_says_what_it_does_and_every_task_may_run_out_of_time(read: dict[str, Any]) -> None:
     names = {"finetune_pipeline", "watch_raw_data", "promote_model", "rollback_model", "batch_inference"}
+    names |= {"study_examples", "study_grid"}
     assert set(read["dags"]) == names
     for dag in read["dags"].values():
         assert len(dag["doc"]) > 150

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 from tasks import finetune
-from tasks.data.files import Row, read_json, read_rows, write_rows
+from tasks.data.files import Row, read_json, read_rows, sha256_of, write_rows
 from tasks.errors import TrainingError
 from tasks.finetune import Outputs
 from tasks.model.batches import cells
@@ -30,6 +30,7 @@ from tasks.model.encode import Encoded
 from tasks.model.launch import launch
 from tasks.model.load import load_tuned, use_threads
 from tasks.model.settings import Finetune
+from tasks.nodes import Node
 from tests import toys
 from tests.toys import PARAMS
 
@@ -225,7 +226,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.cwd() == str(tmp_path) and process.pid != os.getpid():
+            if Path(process.cwd()).is_relative_to(tmp_path) and process.pid != os.getpid():
                 process.kill()
 
 
@@ -281,6 +282,7 @@ ACCELERATE += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backe
 
 
 @pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", ["packed-lora", "padded-full-in-parts"])
 def test_it_is_killed_and_goes_on_by_other_numbers_of_processes_and_shardings(project: Path, case: str) -> None:
     training = Training(project, case, epochs=20)
@@ -294,7 +296,9 @@ def test_it_is_killed_and_goes_on_by_other_numbers_of_processes_and_shardings(pr
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "front", [[*TORCHRUN, "--standalone", "--nproc-per-node", "2"], ACCELERATE], ids=["torchrun", "accelerate"]
+    "front",
+    [[*TORCHRUN, "--standalone", "--nproc-per-node", "2"], pytest.param(ACCELERATE, marks=pytest.mark.nightly)],
+    ids=["torchrun", "accelerate"],
 )
 def test_other_launchers_train_the_same(project: Path, front: list[str]) -> None:
     training = Training(project, epochs=2)
@@ -310,7 +314,7 @@ def free_port() -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("rendezvous", ["static", "c10d"])
+@pytest.mark.parametrize("rendezvous", [pytest.param("static", marks=pytest.mark.nightly), "c10d"])
 def test_two_machines_train_the_same(project: Path, rendezvous: str) -> None:
     training = Training(project, epochs=2)
     expected = unbroken(training)
@@ -338,6 +342,82 @@ def test_the_plain_environment_is_enough_and_a_machine_of_its_own_checkout_is_re
     sentences = [sentence for one in both for sentence in one.sentences]
     assert len(sentences) == 1
     assert "do not have the same training folder" in sentences[0]
+
+
+@pytest.fixture
+def two(project: Path) -> list[Training]:
+    """Machines that share a training, each with a checkout on a disk of its own and one process."""
+    made = [Training(project / name) for name in ("first", "second")]
+    for one in made:
+        write_project(one.folder)
+        one.write(1)
+    return made
+
+
+def begun(nodes: list[Training], to: str) -> list["Started"]:
+    """The step's own command on each, told as a job tells it; devices are locked by machine."""
+    port = int(free_port())
+    told = [Node(rank, len(nodes), "127.0.0.1", port).environment() for rank in range(len(nodes))]
+    return [one.start(to, LUTHIER_CACHE=str(one.folder / "cache"), **told[rank]) for rank, one in enumerate(nodes)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("each", [1, pytest.param(2, marks=pytest.mark.nightly)])
+def test_machines_with_disks_of_their_own_make_the_bytes_that_as_many_processes_of_one_make(
+    project: Path, two: list[Training], each: int
+) -> None:
+    alone = Training(project, epochs=2)
+    alone.write(2 * each)
+    assert alone.start("made").ended() == 0
+    for one in two:
+        one.epochs = 2
+        one.write(each)
+    nodes = begun(two, "made")
+    assert [node.ended() for node in nodes] == [0, 0], nodes[0].said + nodes[1].said
+    for name in ("tuned", "training.jsonl", "curves", "xray.txt"):
+        assert sha256_of(two[0].folder / "made" / name) == sha256_of(project / "made" / name), name
+    assert not (two[1].folder / "made").exists()
+    assert not nodes[1].sentences
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.nightly)])
+def test_when_a_machine_is_lost_the_others_end_with_75_and_no_process_stays(two: list[Training], lost: int) -> None:
+    nodes = begun(two, "broken")
+    until(lambda: bool(nodes[0].saved()) or any(node.process.poll() is not None for node in nodes))
+    workers = [node.workers() for node in nodes]
+    assert [len(own) for own in workers] == [1, 1], nodes[0].said + nodes[1].said
+    for process in [psutil.Process(nodes[lost].process.pid), *workers[lost]]:
+        process.kill()
+    other = nodes[1 - lost]
+    assert other.ended(90) == 75, other.said
+    (sentence,) = other.sentences
+    assert "finetune: another of the 2 machines of this training is gone" in sentence
+    assert not psutil.wait_procs(workers[0] + workers[1], 30)[1]
+
+
+@pytest.mark.long
+@pytest.mark.nightly
+def test_of_two_machines_the_one_that_knows_why_ends_first_and_says_it(two: list[Training]) -> None:
+    two[0].write(1, initial_loss={"low": 0.05, "high": 0.1})
+    two[1].write(1, initial_loss={"low": 0.05, "high": 0.1})
+    first, second = begun(two, "broken")
+    assert first.ended() == 1 and second.process.poll() is None
+    assert len(first.sentences) == 1
+    assert second.ended(90) == 75
+    assert len(second.said.splitlines()) == 1, second.said
+    assert "another of the 2 machines of this training is gone" in second.said
+
+
+@pytest.mark.long
+@pytest.mark.nightly
+def test_machines_with_other_parameters_are_refused_before_the_first_step(two: list[Training]) -> None:
+    two[1].write(1, seed=4)
+    nodes = {node.ended(): node for node in begun(two, "apart")}
+    assert sorted(nodes) == [1, 75]
+    (sentence,) = nodes[1].sentences
+    assert "do not have the same parameters" in sentence
+    assert all("is gone" in other for other in nodes[75].sentences)
 
 
 @pytest.mark.long

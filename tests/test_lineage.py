@@ -150,6 +150,7 @@ FILES = {  # what is flipped: where it is, and what names it
     "predictions in the cache": (("predictions", "how.json"), "predictions: predictions/how.json in DVC's cache"),
     "metrics in the cache": (("reports/metrics.json", ""), "metrics: reports/metrics.json in DVC's cache"),
     "weights as served": (f"{MODEL}/tuned/adapter_model.safetensors", "served model: tuned/adapter_model.safetensors"),
+    "code as served": ("mlruns/models/*/artifacts/code/tasks/serve.py", "code as served: code/tasks/serve.py has other"),
     "the model's manifest": (f"{MODEL}/manifest.json", "served model: its manifest.json"),
     "predictions": (f"{EVIDENCE}/predictions/tuned/generations.jsonl", "predictions: evidence/.*generations.jsonl has"),
     "metrics": (f"{EVIDENCE}/metrics.json", "metrics: evidence/.*/metrics.json has other bytes"),
@@ -343,6 +344,7 @@ def test_a_hard_link_is_read_once(tmp_path: Path) -> None:
 
 @pytest.mark.service
 @pytest.mark.long
+@pytest.mark.nightly
 def test_the_benchmark_prints_its_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     told = call(ROOT, sys.executable, "-m", "benchmarks.lineage", "--gigabytes", "0.1", "--rounds", "1")

@@ -362,3 +362,21 @@ def test_dialogsum_s_own_duplicates_are_found() -> None:
     assert found["between"]["dev/test"]["input"] == 7
     assert found["between"]["dev/test"]["near"] == 4  # retyped, with other commas and a name or a word changed
     assert found["within"]["test"]["input"] == 2
+
+
+@pytest.mark.parametrize("most", [1, 300])
+def test_a_certificate_made_in_rounds_says_what_one_made_at_once_does(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, records = random.Random(5), dict[str, Record]()
+    train = [Record("train", (words(f"train {n}", 40),), words(f"answer {n}", 3)) for n in range(60)]
+    records |= {f"t{n}": one for n, one in enumerate(train)}
+    for n in range(40):  # each has a part of one training text, from nothing to all of it, and words of its own
+        own, theirs = words(f"held out {n}", 40).split(), train[draw.randrange(60)].asked[0].split()
+        copied = draw.randrange(0, 41)
+        asked = " ".join([*theirs[:copied], *own[copied:]])
+        records[f"h{n}"] = Record("dev" if n % 4 == 0 else "test", (asked,), words(f"answer of {n}", 3))
+    records["same"] = Record("test", train[7].asked, train[7].answer)
+    shuffled = dict(sorted(records.items(), key=lambda _: draw.random()))
+    at_once = certified(shuffled, near=0.2, batch=6)
+    assert at_once["between"]["train/test"]["near"] > 3 and at_once["between"]["train/test"]["exact"] == 1
+    monkeypatch.setattr(overlap, "MOST_RUNS", most)
+    assert certified(shuffled, near=0.2, batch=6) == at_once

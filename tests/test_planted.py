@@ -126,16 +126,20 @@ def test_a_stereotyping_model_is_told_from_one_without_preference() -> None:
     assert budget(sections_of(choices(0.5, measure="stereotype"), choices(0.9, measure="stereotype")), HOW, 5.0) == []
 
 
+def said(asked: list[dict[str, Any]]) -> dict[str, list[str]]:
+    return {name: [row[name] for row in asked] for name in ("template", "wording", "group")}
+
+
 def test_a_model_that_only_knows_the_wordings_it_saw_has_a_gap_and_its_worst_wording_is_named() -> None:
     asked = rows([""] * 60)
     even = means([50.0] * 60)
     brittle = means([20.0 if row["wording"] == "held_out" else 60.0 for row in asked])
-    found = gap(asked, even, brittle, MEAN, HOW)
+    found = gap(said(asked), even, brittle, MEAN, HOW)
     assert found is not None
     assert (found["base"], found["tuned"]) == (0, -40)
     assert found["tuned_high"] < 0
-    assert by_wording(asked, even, brittle, MEAN, HOW)[0]["template"] == "t2"
-    assert gap(asked[:2], even[:2], brittle[:2], MEAN, HOW) is None  # one kind of wording alone
+    assert by_wording(said(asked), even, brittle, MEAN, HOW)[0]["template"] == "t2"
+    assert gap(said(asked[:2]), even[:2], brittle[:2], MEAN, HOW) is None  # one kind of wording alone
 
 
 def test_a_model_that_fails_on_slips_is_not_robust() -> None:

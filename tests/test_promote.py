@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from tasks import approval, promote, register, rollback
+from tasks import approval, package, promote, register, rollback
 from tasks.data.files import read_json, write_json
+from tasks.data.sealed import seal
+from tasks.data.shipped import SHIPPED
 from tasks.errors import SealError, TrackingError
 from tasks.tracking import champion, registry, server
-from tasks.tracking.models import model_folder
+from tasks.tracking.models import logged_folder, model_folder
 from tests.trained import PROMOTE, write_project, write_scores
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,6 +124,44 @@ def test_going_back_passes_over_what_was_taken_back_and_to_a_named_champion_only
     assert _champion() == 1
     with pytest.raises(TrackingError, match="none to go back to"):
         rollback.main("and this")
+
+
+def test_a_version_whose_shipped_code_is_changed_is_neither_promoted_nor_gone_back_to(project: Path) -> None:
+    promote.main()
+    _other_model(project, 0.9)
+    (code,) = logged_folder(model_folder(_version(2), project)).glob("code/tasks/model/answer.py")
+    text = code.read_text()
+    code.write_text(text + "\n")
+    with pytest.raises(SealError, match=r"models:/luthier/2 is not what was signed: code/tasks/model/answer\.py has other"):
+        promote.main()
+    assert _champion() == 1
+    code.write_text(text)
+    promote.main()
+    (code,) = logged_folder(model_folder(_version(1), project)).glob("code/tasks/serve.py")
+    code.unlink()
+    with pytest.raises(SealError, match=r"models:/luthier/1 is not what was signed: code/tasks/serve\.py is missing"):
+        rollback.main("it swears")
+    assert _champion() == 2
+
+
+def test_a_version_of_older_code_is_not_promoted_until_it_is_registered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_project(tmp_path)
+    with monkeypatch.context() as before:
+        before.setattr(register, "FORMAT", {})
+        before.setattr(
+            package, "seal", lambda folder, about: seal(folder, {key: about[key] for key in about if key != SHIPPED})
+        )
+        register.main()
+    promote.main()
+    assert _champion() is None
+    assert "registered before its code was signed: register the model again" in _outcome()["reason"]
+    register.main()
+    promote.main()
+    assert _champion() == 2
 
 
 def test_a_version_whose_weights_are_damaged_is_not_gone_back_to(project: Path) -> None:

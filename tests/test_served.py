@@ -1,8 +1,12 @@
 """The model as it is delivered: every byte checked, no pickle, the base kept once, and answers that can be streamed."""
 
+import importlib.util
 import os
 import pickle
+import py_compile
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +20,7 @@ from tasks import register, serve
 from tasks.data import sealed, signing
 from tasks.data.files import read_json, write_json
 from tasks.data.pickled import refuse_pickles
+from tasks.data.shipped import DATA, SHIPPED
 from tasks.errors import ContractError, SealError, TrackingError
 from tasks.model import stream
 from tasks.model.encode import contract_of, encode_prompt
@@ -62,10 +67,10 @@ def _version() -> registry.Version:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of what MLflow gives the loader."""
-    copied = tmp_path / "data"
-    shutil.copytree(models.model_folder(_version(), tmp_path), copied)
-    return copied
+    """A copy of what MLflow gives the loader, with the logged model around it."""
+    logged = models.logged_folder(models.model_folder(_version(), tmp_path))
+    shutil.copytree(logged, tmp_path / "logged", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "logged" / DATA
 
 
 def _flip(path: Path) -> None:
@@ -163,6 +168,104 @@ def test_a_foreign_contract_is_refused_even_if_it_is_sealed(
 
 def test_the_base_model_s_own_generation_settings_do_not_count(folder: Path) -> None:
     assert serve.load(folder).model.generation_config.to_diff_dict().keys() <= {"transformers_version"}
+
+
+# --- the code shipped with it
+
+
+def _add(text: str) -> Callable[[Path], object]:
+    return lambda file: file.write_text(file.read_text() + text)
+
+
+def _poisoned(logged: Path) -> None:
+    """Code that Python would run in place of its source: the source's time and size are what it looks at."""
+    source = logged / "code/tasks/memory.py"
+    other = logged / "other.py"
+    other.write_text("print('another')")
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    py_compile.compile(str(source), str(compiled))
+    header = compiled.read_bytes()[:16]
+    py_compile.compile(str(other), str(compiled))
+    compiled.write_bytes(header + compiled.read_bytes()[16:])
+    other.unlink()
+
+
+CODE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("a line more", lambda at: _add("\n")(at / "code/tasks/model/answer.py"), "code/tasks/model/answer.py has other bytes"),
+    ("a package's file", lambda at: _add("\n")(at / "code/tasks/__init__.py"), "code/tasks/__init__.py has other bytes"),
+    ("a template", lambda at: _add(" ")(at / "code/tasks/prompts/library/note.yaml"), "library/note.yaml has other bytes"),
+    ("a missing file", lambda at: (at / "code/tasks/errors.py").unlink(), "code/tasks/errors.py is missing"),
+    ("a module more", lambda at: (at / "code/torch.py").write_text(""), "code/torch.py does not belong"),
+    ("a linked package", lambda at: (at / "code/numpy").symlink_to("/opt"), "code/numpy is a symbolic link"),
+    ("compiled code", _poisoned, r"code/tasks/__pycache__/memory\.\S+\.pyc does not belong"),
+    ("another loader", lambda at: _other(at / "MLmodel", "tasks.serve", "tasks.evil"), "MLmodel does not say"),
+    ("other code", lambda at: _other(at / "MLmodel", "code: code", "code: data"), "MLmodel does not say"),
+    ("no MLmodel", lambda at: (at / "MLmodel").unlink(), "MLmodel is missing"),
+    ("a package to install", lambda at: _add("\nevil")(at / "requirements.txt"), "requirements.txt asks for other"),
+    ("one for conda", lambda at: _other(at / "conda.yaml", "torch==", "torch-evil=="), "conda.yaml asks for other"),
+    ("one for virtualenv", lambda at: _add("\n- evil")(at / "python_env.yaml"), "python_env.yaml asks for other"),
+]  # fmt: skip
+
+
+def _other(file: Path, before: str, after: str) -> None:
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+
+
+@pytest.mark.parametrize(("change", "told"), [c[1:] for c in CODE], ids=[c[0] for c in CODE])
+def test_changed_code_is_named_before_the_model_is_loaded(
+    folder: Path, change: Callable[[Path], object], told: str
+) -> None:
+    change(models.logged_folder(folder))
+    with pytest.raises(SealError, match=rf"the code shipped with the model in .* is not what was signed: .*{told}"):
+        serve.load(folder)
+
+
+def test_what_python_compiles_beside_the_code_is_no_change(folder: Path) -> None:
+    code = models.logged_folder(folder) / "code"
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(code)], check=True)
+    assert list(code.rglob("*.pyc"))
+    serve.load(folder)
+
+
+@pytest.mark.long
+def test_a_model_that_mlflow_loads_with_its_own_code_refuses_it_changed(folder: Path, tmp_path: Path) -> None:
+    logged = models.logged_folder(folder)
+    load = "import mlflow, sys; mlflow.pyfunc.load_model(sys.argv[1])"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["MLFLOW_TRACKING_URI"] = server.address()
+
+    def loaded() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-c", load, str(logged)],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    whole = loaded()
+    assert whole.returncode == 0, whole.stderr
+    assert list((logged / "code").rglob("*.pyc"))  # it ran the shipped code
+    _add("\n")(logged / "code/tasks/model/answer.py")
+    changed = loaded()
+    assert changed.returncode
+    assert "code/tasks/model/answer.py has other bytes" in changed.stderr
+
+
+def test_a_model_registered_before_its_code_was_signed_is_loaded_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = read_json(folder / sealed.MANIFEST)["about"]
+    sealed.seal(folder, {key: value for key, value in about.items() if key != SHIPPED})
+    serve._say_older.cache_clear()
+    assert serve.load(folder).answer(ASKED)
+    assert "registered before its code was signed" in capsys.readouterr().err
+
+
+def test_a_link_is_not_sealed(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights.safetensors").symlink_to("/etc/hostname")
+    with pytest.raises(SealError, match=r"weights\.safetensors, a symbolic link"):
+        sealed.seal(tmp_path / "model", {})
 
 
 # --- no pickle

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from tasks import processes, services
-from tasks.orchestrator import WORKSPACE, Airflow, ServiceError, password
+from tasks.devices import devices
+from tasks.orchestrator import DEVICE, Airflow, ServiceError, password
 
 pytestmark = pytest.mark.service
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +79,7 @@ def test_airflow_lets_in_only_who_has_the_password(root: Path) -> None:
     with Airflow(url, "wrong") as airflow, pytest.raises(ServiceError, match="does not accept the password"):
         airflow.known("finetune_pipeline")
     with Airflow(url, password(root)) as airflow:
-        assert airflow.call("GET", f"pools/{WORKSPACE}")["slots"] == 1
+        assert airflow.call("GET", f"pools/{DEVICE}")["slots"] == len(devices())
 
 
 def test_airflow_reads_the_dags_without_an_error(root: Path) -> None:
@@ -148,3 +149,15 @@ def test_two_commands_do_not_start_services_at_once(tmp_path: Path) -> None:
 def test_an_mlflow_server_named_by_the_user_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert services.up(tmp_path, ["mlflow"]) == []
+
+
+def test_a_port_is_promised_to_one_service_of_the_machine_at_a_time() -> None:
+    mine = processes.free_port(8700)
+    ask = "from tasks.processes import free_port; print(free_port(8700))"
+    try:
+        theirs = int(subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, check=True).stdout)
+        assert theirs > mine
+    finally:
+        processes.give_ports()
+    assert processes.free_port(8700) == mine
+    processes.give_ports()

@@ -18,7 +18,21 @@ from tasks.errors import BusyError, LuthierError
 from tasks.data.files import staged
 from tasks.step import run
 
+class AcceleratorError(RuntimeError):  # as torch's: a name and CUDA's code
+    error_code = 0
+
+def device(code: int, text: str) -> RuntimeError:
+    error = AcceleratorError(text)
+    error.error_code = code
+    return error
+
 def main(what: str, out: Path) -> None:
+    if what == "lost":
+        raise device(719, "CUDA error: unspecified launch failure\\nCUDA kernel errors might be ...")
+    if what == "assert":
+        raise device(710, "CUDA error: device-side assert triggered")
+    if what == "hidden":
+        raise RuntimeError("No CUDA GPUs are available")
     if what == "refuse":
         raise LuthierError("the source is not there: correct params.yaml.")
     if what == "busy":
@@ -68,7 +82,13 @@ def test_a_finished_step_exits_with_0_and_notes_its_cost(script: Path) -> None:
     [
         ("refuse", 1, "luthier: made: the source is not there: correct params.yaml."),
         ("busy", 75, "luthier: made: process 7 is at it: wait until it ends."),
-        ("missing", 74, "luthier: made: No such file or directory: nowhere.jsonl. Run the steps in order: dvc repro."),
+        (
+            "lost",
+            75,
+            "luthier: made: the GPU was lost (CUDA error: unspecified launch failure): run the step again.",
+        ),
+        ("hidden", 75, "luthier: made: the GPU was lost (No CUDA GPUs are available): run the step again."),
+        ("missing", 66, "luthier: made: No such file or directory: nowhere.jsonl. Run the steps in order: dvc repro."),
     ],
 )
 def test_what_a_user_can_cause_is_one_sentence_without_a_traceback(
@@ -79,8 +99,9 @@ def test_what_a_user_can_cause_is_one_sentence_without_a_traceback(
     assert result.stderr.strip() == said
 
 
-def test_a_bug_of_ours_keeps_its_traceback(script: Path) -> None:
-    result = call(script, "bug")
+@pytest.mark.parametrize("what", ["bug", "assert"])
+def test_a_bug_of_ours_keeps_its_traceback_a_device_side_assert_too(script: Path, what: str) -> None:
+    result = call(script, what)
     assert result.returncode not in (0, 75, 130)
     assert "Traceback" in result.stderr
 

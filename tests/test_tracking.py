@@ -1,11 +1,13 @@
 """tasks/tracking: where runs go, what they hold, and how an outage is told."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -13,7 +15,7 @@ import pytest
 
 from tasks import tracking
 from tasks.errors import TrackingError
-from tasks.tracking import evidence, runs, server, spool
+from tasks.tracking import evidence, registry, runs, server, spool
 
 LIMIT_S = 30
 
@@ -35,6 +37,11 @@ def mute_server() -> Iterator[str]:
 
 def _losses(run_id: str) -> list[float]:
     return [point.value for point in server.client().get_metric_history(run_id, "loss")]
+
+
+def python_in(code: str, argument: str, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, argument]
+    return subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _told(uri: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, float]:
@@ -70,6 +77,18 @@ def test_a_password_in_the_address_is_not_told(monkeypatch: pytest.MonkeyPatch) 
     assert "hunter2" not in told
 
 
+def test_a_login_in_the_address_leads_to_the_server_and_stands_in_no_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as answers:
+        threading.Thread(target=answers.serve_forever, daemon=True).start()
+        address = f"http://me:hunt%2Fer2@127.0.0.1:{answers.server_port}"
+        server._ask_health(address)  # which answers 404: it is for mlflow to say what that means
+        answers.shutdown()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert registry.page(registry.Version("luthier", 3, "", {})) == (
+        f"http://127.0.0.1:{answers.server_port}/#/models/luthier/versions/3"
+    )
+
+
 def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.db").write_text("not a database, but long enough to be taken for one" * 100)
     told, seconds = _told(f"sqlite:///{tmp_path}/broken.db", monkeypatch)
@@ -97,6 +116,24 @@ def test_a_run_that_breaks_off_says_how(raised: type[BaseException], status: str
     with pytest.raises(raised), tracking.start_run("finetune", {}, {}, {}, "k1") as run:
         raise raised
     assert server.client().get_run(run.run_id).info.status == status
+
+
+def test_trainings_that_begin_at_once_on_the_same_data_all_hold_it(tmp_path: Path) -> None:
+    """MLflow keeps a dataset once for all runs, and its database refuses who is second to write it."""
+    data = {f"data{number}": f"{number:064x}" for number in range(20)}
+    server.experiment()
+    begin = "import sys, tasks.tracking.server; from tasks.tracking import runs; tasks.tracking.server.client(); print(flush=True); input();"
+    begin += f"runs.obtain_run('a', {{}}, {{'k': sys.argv[1]}}, {data!r}, 'k')"
+    begun = [python_in(begin, str(number), tmp_path) for number in range(4)]
+    for process in begun:
+        assert process.stdout is not None and process.stdout.readline() == "\n"  # mlflow is imported
+    for process in begun:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.wait(timeout=LIMIT_S) for process in begun] == [0] * 4
+    found = server.client().search_runs([server.experiment()])
+    assert [len(run.inputs.dataset_inputs) for run in found] == [20] * 4
 
 
 def test_a_metric_that_is_not_finite_is_refused() -> None:
@@ -141,6 +178,14 @@ def test_the_machine_s_load_is_sampled_and_goes_on_where_it_stood(
     assert [point.step for point in found] == list(range(len(found)))
     assert len(found) > 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("luthier")]
+
+
+def test_mlflow_says_nothing_of_its_own_though_another_imported_it_first(tmp_path: Path) -> None:
+    program = "import mlflow; from tasks import tracking; tracking.check()"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new.db"}
+    environment.pop("MLFLOW_LOGGING_LEVEL", None)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout + done.stderr == ""
 
 
 def test_a_monitor_that_breaks_stops_no_training(

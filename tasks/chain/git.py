@@ -1,14 +1,16 @@
 """git, as far as a chain needs it: commits that are there, and one of them as a folder of its own."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.data.files import remove
-from tasks.errors import LineageError
+from tasks.errors import LineageError, LineageOutageError
 
+LOCKED = re.compile(r"\.lock': File exists|cannot lock ref|could not lock|unable to lock", re.IGNORECASE)
 NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}")  # DVC's own would check out everything
 
 
@@ -33,7 +35,9 @@ def git(root: Path, environment: Mapping[str, str], *arguments: str, given: str 
         raise LineageError("git is not installed here: without it nobody can say which code made a model.") from None
     except subprocess.CalledProcessError as error:
         told = error.stderr.strip().splitlines() or ["without a word"]
-        raise LineageError(f"'git {' '.join(arguments)}' failed in {root.resolve()} ({told[-1]}).") from None
+        locked = LOCKED.search(error.stderr)
+        kind, line = (LineageOutageError, told[0]) if locked else (LineageError, told[-1])
+        raise kind(f"'git {' '.join(arguments)}' failed in {root.resolve()} ({line}).") from None
     return done.stdout.rstrip("\n")
 
 

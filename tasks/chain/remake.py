@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from ruamel.yaml import YAML
 
 from tasks.chain import cache
 from tasks.chain.findings import COLUMN
 from tasks.chain.hashing import Hashing
 from tasks.chain.record import TAGS, key_of, word_of
+from tasks.data.commented import reader
 from tasks.data.files import sha256_of
 from tasks.errors import LineageError
 
@@ -104,7 +104,7 @@ class Remaking:
 
 def pin(params: Path, run: Mapping[str, Any]) -> None:
     """Write into params.yaml what a training chose by measuring: on a busy machine it might choose otherwise."""
-    yaml = YAML()
+    yaml = reader()
     document = yaml.load(params.read_text())
     training = document["finetune"]
     for key, chosen in (("precision", run.get("precision")), ("compile", COMPILE.get(run.get("compiled")))):

@@ -18,6 +18,7 @@ LARGEST_NEW = 1_000_000  # bytes; a larger untracked file is data that somebody 
 SECRET = re.compile(
     r"(^|/)(\.env[^/]*|\.netrc|\.pgpass|id_[a-z0-9]+|[^/]*\.(pem|key|p12|pfx))$|secret|credential", re.IGNORECASE
 )
+MESSAGE = "The code and parameters that a model was registered from"
 ALWAYS = "dvc.lock"  # even where git ignores it: it names the data
 WHO = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
        for what, value in (("NAME", "Luthier"), ("EMAIL", "luthier@localhost"))}  # fmt: skip
@@ -44,8 +45,7 @@ def snapshot(root: Path) -> dict[str, str]:
         when = asked(root, "show", "--no-patch", "--format=%ct", "HEAD") if head else "0"
         dates = {f"GIT_{role}_DATE": f"@{when} +0000" for role in ("AUTHOR", "COMMITTER")}
         parent = ["-p", head] if head else []
-        message = "The code and parameters that a model was registered from"
-        commit = git(root, WHO | dates, "commit-tree", tree, *parent, "-m", message)
+        commit = git(root, WHO | dates, "commit-tree", tree, *parent, "-m", MESSAGE)
     git(root, {}, "update-ref", f"refs/luthier/{commit[:12]}", commit)
     return {"commit": commit, "changed": changed}
 

@@ -64,17 +64,23 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         DataError: a line is no JSON object, with its number.
     """
-    rows = []
     with path.open(encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}, line {number}: not JSON ({error}).") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: a JSON object is expected, not {type(row).__name__}.")
-            rows.append(row)
-    return rows
+        return [row_of(line, path, number) for number, line in enumerate(file, start=1)]
+
+
+def row_of(line: str | bytes, path: Path, number: int) -> Row:
+    """The object of one line.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{path}, line {number}: not JSON ({error}).") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{path}, line {number}: a JSON object is expected, not {type(row).__name__}.")
+    return row
 
 
 def sha256_of(path: Path) -> str:

@@ -43,7 +43,16 @@ def digest_of(files: Files) -> str:
 
 
 def seal(folder: Path, about: Row) -> Row:
-    """Write the folder's manifest, {files, about, signature}; return it."""
+    """Write the folder's manifest, {files, about, signature}; return it.
+
+    Raises:
+        SealError: it holds a symbolic link, whose bytes anybody could change from elsewhere.
+    """
+    if links := links_in(folder):
+        raise SealError(
+            f"{folder} holds {links[0]}, a symbolic link: put the file itself there. Links of DVC's cache become files "
+            "by 'dvc config cache.type reflink,hardlink,copy', then 'dvc checkout --relink'."
+        )
     manifest = signed({"files": files_in(folder), "about": about})
     write_json(folder / MANIFEST, manifest)
     return manifest
@@ -74,7 +83,16 @@ def require_sealed(folder: Path, what: str, known: Collection[str] | None) -> Ro
 
 def broken(folder: Path, files: Files) -> list[str]:
     """What is wrong with a folder, as clauses; none if it holds exactly these files."""
-    now = files_in(folder)
+    return [f"{name} is a symbolic link" for name in links_in(folder)] + differences(files_in(folder), files)
+
+
+def links_in(folder: Path) -> list[str]:
+    """Symbolic links of a folder, by their path inside: what they lead to is not theirs."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_symlink()]
+
+
+def differences(now: Files, files: Files) -> list[str]:
+    """How files that are there differ from those that were sealed, as clauses."""
     said = [f"{name} is missing" for name in files if name not in now]
-    said += [f"{name} has other bytes" for name in files if name in now and now[name] != dict(files[name])]
+    said += [f"{name} has other bytes" for name in files if name in now and dict(now[name]) != dict(files[name])]
     return said + [f"{name} does not belong to it" for name in now if name not in files]

@@ -63,6 +63,14 @@ def known_keys() -> set[str]:
     return told | ({_public(_read(own))} if own.exists() else set())
 
 
+def own_key(root: Path) -> Path:
+    """The private key of the checkout at `root`, made if there is none: for work that is done elsewhere in its name."""
+    path = root / OWN_KEY
+    if not path.exists():
+        _make(path)
+    return path
+
+
 def _key_file() -> Path:
     return Path(os.environ.get("LUTHIER_SIGNING_KEY") or OWN_KEY)
 

@@ -20,13 +20,15 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 
 from tasks.data.files import link_or_copy
-from tasks.errors import SourceError
+from tasks.errors import SourceError, SourceOutageError
 
+OUTAGE = re.compile("Timeout|Connect|Disconnect|Throttl|TooManyRequests|ServiceUnavailable")  # names of exceptions
 WHEEL = re.compile(r"wheel:(?P<name>[\w.-]+)==(?P<version>[\w.+-]+)!/(?P<member>.+)")
 
 
@@ -54,18 +56,60 @@ def copy_source(url: str, folder: Path) -> list[Path]:
 
 
 def _blocks(url: str) -> Iterator[bytes]:
+    with _told(url), fsspec.open(url, "rb") as remote:
+        while block := remote.read(1 << 20):
+            yield block
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Say in a sentence what is wrong with an address."""
     try:
-        with fsspec.open(url, "rb") as remote:
-            while block := remote.read(1 << 20):
-                yield block
+        yield
     except FileNotFoundError:  # https:// says so too when its server does not answer
         unreached = " or cannot be reached" if "://" in url else ""
         raise SourceError(f"'{url}' is not there{unreached}: correct its url in params.yaml, section fetch.") from None
     except Exception as error:  # each remote file system raises its own kinds
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SourceError(
+        kind = SourceOutageError if _is_outage(error) else SourceError
+        raise kind(
             f"'{url}' cannot be read ({reason}): check the network and credentials, or name a local file."
         ) from None
+
+
+def may_change(url: str) -> bool:
+    """Whether other bytes may come to be at an address: not in a wheel of a version, nor in a revision of a hub."""
+    return not url.startswith("wheel:") and not re.match(r"hf://[^@]*@[0-9a-f]{40}/", url)
+
+
+def mark_at(url: str) -> str:
+    """What a file system says of the content at an address without reading it: size, time, ETag.
+
+    Raises:
+        SourceError: nothing is there, or it cannot be reached.
+    """
+    with _told(url):
+        system, path = fsspec.core.url_to_fs(url, **({"use_listings_cache": False} if "://" in url else {}))
+        return str(system.ukey(path))
+
+
+def digest_at(url: str) -> str:
+    """Hex sha256 of the bytes at an address.
+
+    Raises:
+        SourceError: nothing is there, or it cannot be read.
+    """
+    sha = hashlib.sha256()
+    for block in _blocks(url):
+        sha.update(block)
+    return sha.hexdigest()
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the same request may be answered later. Each remote file system has its own kinds, so by their names."""
+    return isinstance(error, ConnectionError | TimeoutError) or any(
+        OUTAGE.search(kind.__name__) for kind in type(error).__mro__
+    )
 
 
 def digest(files: Iterable[Path]) -> str:
@@ -115,7 +159,8 @@ def _pip_download(requirement: str, folder: Path) -> None:
     if result.returncode:
         errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
         reason = errors[-1] if errors else f"pip exited with {result.returncode}"
-        raise SourceError(
+        kind = SourceOutageError if "Retrying (" in result.stderr else SourceError  # pip's word for no answer
+        raise kind(
             f"the wheel {requirement} cannot be downloaded ({reason}): check the name, the version and that pip "
             "reaches its package index."
         )

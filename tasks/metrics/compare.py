@@ -125,16 +125,19 @@ def resample(measured: Mapping[str, Measured], groups: Sequence[str], resampling
     if not measured:
         return {}
     names, member = np.unique(np.asarray(groups), return_inverse=True)
-    totals = [_totals(one, member, len(names)) for one in measured.values()]
-    ends = np.cumsum([0, *(one.shape[1] for one in totals)])
+    ends = np.cumsum([0, *(2 * one.base.shape[1] for one in measured.values())])
     slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
+    totals = np.zeros((len(names), ends[-1]))  # once: the largest thing here
+    for one, own in zip(measured.values(), slices, strict=True):
+        for half, rows in zip(np.split(totals[:, own], 2, axis=1), (one.base, one.tuned), strict=True):  # views
+            np.add.at(half, member, rows)
     drawn: dict[str, list[Matrix]] = {key: [] for key in measured}
-    for sums in _resampled(np.hstack(totals), resampling):
+    for drawn_sums in _resampled(totals, resampling):
         for (key, one), own in zip(measured.items(), slices, strict=True):
-            drawn[key].append(_scores(sums[:, own], one.scoring))
+            drawn[key].append(_scores(drawn_sums[:, own], one.scoring))
     return {
-        key: Draws(_scores(total.sum(axis=0), one.scoring), np.concatenate(drawn[key]), len(member), len(names))
-        for (key, one), total in zip(measured.items(), totals, strict=True)
+        key: Draws(_scores(totals.sum(axis=0)[own], one.scoring), np.concatenate(drawn[key]), len(member), len(names))
+        for (key, one), own in zip(measured.items(), slices, strict=True)
     }
 
 
@@ -158,13 +161,6 @@ def row_of(draws: Draws, scoring: Scoring, resampling: Resampling) -> dict[str, 
         row |= {name: _rounded(point), f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
     verdict = _verdict(_rounded(low), _rounded(high), draws.groups, scoring, resampling)  # of the difference, the last
     return row | {"n": draws.n, "groups": draws.groups, "verdict": verdict}
-
-
-def _totals(one: Measured, member: NDArray[np.intp], groups: int) -> Matrix:
-    """(groups, 2k): summed statistics of base and of tuned."""
-    totals = np.zeros((groups, 2 * one.base.shape[1]))
-    np.add.at(totals, member, np.hstack([one.base, one.tuned]))
-    return totals
 
 
 def _scores(sums: Matrix, scoring: Scoring) -> Matrix:

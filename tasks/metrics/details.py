@@ -52,7 +52,7 @@ def wordings(
     rows = []
     for family, own in predicted.items():
         if key := views.own_metric(metrics[family]):
-            found = phrasing.by_wording(own.base, *own.statistics[key], MEASURES[key].scoring, resampling)
+            found = phrasing.by_wording(own.said, *own.statistics[key], MEASURES[key].scoring, resampling)
             rows += [{"family": family, "metric": key} | row for row in found]
     return rows
 
@@ -62,7 +62,7 @@ def gaps(predicted: Mapping[str, Family], metrics: Mapping[str, Sequence[str]], 
     rows = []
     for family, own in predicted.items():
         key = views.own_metric(metrics[family])
-        if key and (row := phrasing.gap(own.base, *own.statistics[key], MEASURES[key].scoring, resampling)):
+        if key and (row := phrasing.gap(own.said, *own.statistics[key], MEASURES[key].scoring, resampling)):
             rows.append({"family": family, "metric": key} | row)
     return rows
 

@@ -7,6 +7,7 @@ means by sqrt(2) times that. The floor is twice this. A difference below it is n
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,12 +29,13 @@ def floors(models: Sequence[Model], metrics: Mapping[str, Sequence[str]]) -> dic
     found: dict[Key, list[float]] = {}
     sizes: dict[Key, int] = {}
     for model in models:
+        of_family = Counter(row["family"] for row in model["generations"])
+        first = paired(model["generations"], model["repeated"])
         for family, keys in metrics.items():
-            whole = [row for row in model["generations"] if row["family"] == family]
-            again = [row for row in model["repeated"] if row["family"] == family]
-            for key, moves in _moves_of_texts(whole, again, keys).items():
+            before, again = ([row for row in rows if row["family"] == family] for rows in (first, model["repeated"]))
+            for key, moves in _moves_of_texts(before, again, keys).items():
                 found.setdefault((family, key), []).extend(moves)
-                sizes[family, key] = len(whole)
+                sizes[family, key] = of_family[family]
         suites = suites_of(model["choices"])
         for name, again in suites_of(model["repeated_choices"]).items():
             if "accuracy" in counted_choices(again):
@@ -55,9 +57,8 @@ def _rms(values: Sequence[float]) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def _moves_of_texts(whole: Sequence[Row], again: Sequence[Row], keys: Sequence[str]) -> dict[str, list[float]]:
+def _moves_of_texts(first: Sequence[Row], again: Sequence[Row], keys: Sequence[str]) -> dict[str, list[float]]:
     """By metric: what each repeated example's own score moved by."""
-    first = paired(whole, again)
     moves = {}
     for key in keys:
         measure = MEASURES[key]
@@ -79,7 +80,8 @@ def paired(whole: Sequence[Row], again: Sequence[Row]) -> list[Row]:
     Raises:
         DataError: there is none.
     """
-    by_id = {row["id"]: row for row in whole}
+    wanted = {row["id"] for row in again}
+    by_id = {row["id"]: row for row in whole if row["id"] in wanted}
     if missing := [row["id"] for row in again if row["id"] not in by_id]:
         raise DataError(f"predictions: '{missing[0]}' was answered again and not a first time; run predict again.")
     return [by_id[row["id"]] for row in again]
@@ -89,11 +91,10 @@ def changed(models: Mapping[str, Model]) -> list[Row]:
     """A row a model and way: {model, repeat, n, changed}: how many answers were others the second time."""
     rows = []
     for name, model in models.items():
+        first = paired(model["generations"], model["repeated"])
         for way in dict.fromkeys(row["repeat"] for row in model["repeated"]):
             again = [row for row in model["repeated"] if row["repeat"] == way]
-            others = sum(
-                a["output"] != b["output"] for a, b in zip(paired(model["generations"], again), again, strict=True)
-            )
+            others = sum(a["output"] != b["output"] for a, b in zip(paired(first, again), again, strict=True))
             rows.append({"model": name, "repeat": way, "n": len(again), "changed": others})
         pairs = [
             (one, other)

@@ -1,13 +1,14 @@
 """Predictions of two models on the same examples, or a sentence that says why they cannot be compared."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.data.files import Row, read_rows
+from tasks.data.indexed import Indexed
 from tasks.errors import DataError
 
 
@@ -104,9 +105,10 @@ def files_of(predictions: Path, *kinds: Kind) -> list[Path]:
     return [predictions / model / kind.file for kind in chosen for model in ("base", "tuned")]
 
 
-def read_pair(predictions: Path, kind: Kind) -> tuple[list[Row], list[Row]]:
-    """Rows of base and of tuned, checked to answer the same examples."""
-    base, tuned = (read_rows(path) for path in files_of(predictions, kind))
+def read_pair(predictions: Path, kind: Kind) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Rows of base and of tuned, checked to answer the same examples; generations stay in their files."""
+    read: Callable[[Path], Sequence[Row]] = Indexed if kind is Generation else read_rows
+    base, tuned = (read(path) for path in files_of(predictions, kind))
     paired(base, tuned, kind)
     return base, tuned
 
@@ -145,6 +147,10 @@ def held_out(rows: Sequence[Row], examples: Sequence[Row]) -> None:
     Raises:
         DataError: a prediction's id is not in the test split, or its target is another.
     """
+    if len(rows) == len(examples) and all(
+        (row["id"], row["target"]) == (one["id"], one["target"]) for row, one in zip(rows, examples, strict=True)
+    ):
+        return  # in the split's own order, as predict writes them: nothing has to be looked up
     targets = {row["id"]: row["target"] for row in examples}
     for number, row in enumerate(rows, start=1):
         if row["id"] not in targets:

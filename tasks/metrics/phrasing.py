@@ -5,7 +5,7 @@ the metric on the held-out ones, and the gap is that minus the score on the seen
 are two samples of groups and not pairs, and the bootstrap draws groups of both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,20 @@ import numpy as np
 from tasks.metrics.compare import Matrix, Measured, Resampling, Scoring, resample, row_of, span_of
 
 Row = dict[str, Any]
+Said = Mapping[str, Sequence[str]]  # by name, such as template: of each example
 
 
-def gap(rows: Sequence[Row], base: Matrix, tuned: Matrix, scoring: Scoring, resampling: Resampling) -> Row | None:
+def gap(said: Said, base: Matrix, tuned: Matrix, scoring: Scoring, resampling: Resampling) -> Row | None:
     """Held-out minus seen of both models, as `row_of`; None where only one kind of wording was asked.
 
     Args:
-        rows: n examples with wording ("seen" or "held_out") and group.
+        said: wording ("seen" or "held_out") and group of n examples.
         base: (n, k) statistics.
         tuned: the same.
         scoring: of the metric.
         resampling: seed, number and confidence.
     """
-    held_out = np.array([row["wording"] == "held_out" for row in rows])[:, None]
+    held_out = np.array([wording == "held_out" for wording in said["wording"]])[:, None]
     if held_out.all() or not held_out.any():
         return None
     k = base.shape[1]
@@ -35,19 +36,19 @@ def gap(rows: Sequence[Row], base: Matrix, tuned: Matrix, scoring: Scoring, resa
 
     sides = [np.hstack([np.where(held_out, 0.0, own), np.where(held_out, own, 0.0)]) for own in (base, tuned)]
     how = Scoring(apart, span_of(scoring.ends), scoring.better)
-    draws = resample({"gap": Measured(sides[0], sides[1], how)}, [row["group"] for row in rows], resampling)["gap"]
+    draws = resample({"gap": Measured(sides[0], sides[1], how)}, said["group"], resampling)["gap"]
     return row_of(draws, how, resampling)
 
 
-def by_wording(rows: Sequence[Row], base: Matrix, tuned: Matrix, scoring: Scoring, resampling: Resampling) -> list[Row]:
+def by_wording(said: Said, base: Matrix, tuned: Matrix, scoring: Scoring, resampling: Resampling) -> list[Row]:
     """A row a wording, worst tuned score first: template, wording, and what `row_of` says of it."""
     found = []
-    for template in dict.fromkeys(row["template"] for row in rows):
-        own = np.array([row["template"] == template for row in rows])
-        groups = [row["group"] for row in rows if row["template"] == template]
+    for template in dict.fromkeys(said["template"]):
+        own = np.array([one == template for one in said["template"]])
+        groups = [group for group, inside in zip(said["group"], own, strict=True) if inside]
         draws = resample({"": Measured(base[own], tuned[own], scoring)}, groups, resampling)[""]
-        wording = next(row["wording"] for row in rows if row["template"] == template)
-        found.append({"template": template, "wording": wording} | row_of(draws, scoring, resampling))
+        wording = said["wording"][int(own.argmax())]
+        found.append({"template": template, "wording": wording, **row_of(draws, scoring, resampling)})
     return sorted(
         found, key=lambda row: (row["tuned"] if scoring.better != "lower" else -row["tuned"], row["template"])
     )

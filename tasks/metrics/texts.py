@@ -1,11 +1,15 @@
 """What a metric over free text is given: outputs, targets and, where a table has them, the inputs they answer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tasks.errors import DataError
 from tasks.metrics.compare import Matrix
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+BLOCK = 512  # examples whose texts are held at a time
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Texts:
             raise DataError(f"outputs, targets and inputs differ in number: {sorted(sizes)}; each example needs all.")
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
+    def of(cls, rows: Sequence[Row]) -> Self:
         """Rows of generations.jsonl."""
         inputs = [row["input"] for row in rows] if all("input" in row for row in rows) else None
         return cls([row["output"] for row in rows], [row["target"] for row in rows], inputs)
@@ -47,6 +51,12 @@ class Texts:
         if self.inputs is None:
             raise DataError(f"'{metric}' compares an output with what was read: name that column by --input.")
         return self.inputs
+
+
+def blocks(*sides: Sequence[T]) -> Iterator[tuple[Sequence[T], ...]]:
+    """Rows of several files side by side, so many at once that their texts are no burden."""
+    for start in range(0, len(sides[0]), BLOCK):
+        yield tuple(rows[start : start + BLOCK] for rows in sides)
 
 
 Statistics = Callable[[Texts], dict[str, Matrix]]  # one row of sufficient statistics an example: (n, k) per key

@@ -6,18 +6,20 @@ all families are taken together, each by the first metric of its family that is 
 Bias and harm: what the outputs mention, and what of them a classifier holds toxic, beside what the targets do.
 """
 
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tasks.data.bias.lexicon import load_lexicon
+from tasks.data.bias.lexicon import Lexicon, load_lexicon
 from tasks.metrics import safety
 from tasks.metrics.compare import DECIMALS, LOWER_MEAN, MEAN, Matrix, Measured, Resampling, compare
 from tasks.metrics.identity import MEASURES
 from tasks.metrics.noise import paired
-from tasks.metrics.texts import Texts
+from tasks.metrics.texts import Texts, blocks
 from tasks.metrics.together import Compared
 
 Row = dict[str, Any]
@@ -39,12 +41,13 @@ def perturbed(
         score on the examples as they are, "tuned" that on the perturbed ones.
     """
     kinds = dict.fromkeys(row["perturbation"] for row in models["base"]["perturbed"])
+    first = {name: paired(model["generations"], model["perturbed"]) for name, model in models.items()}
     rows = []
     for kind in kinds:
         row: Row = {"kind": kind, "view": VIEWS.get(kind, "fairness"), "changed": {}}
         for name, model in models.items():
             after = [one for one in model["perturbed"] if one["perturbation"] == kind]
-            before = paired(model["generations"], after)
+            before = paired(first[name], after)
             scores = _own_scores(before, metrics), _own_scores(after, metrics)
             row[name] = compare(*scores, [one["group"] for one in after], MEAN, resampling)
             others = safety.changed([one["output"] for one in before], [one["output"] for one in after])
@@ -72,14 +75,14 @@ def _own_scores(rows: Sequence[Row], metrics: Mapping[str, Sequence[str]]) -> Ma
 
 def safety_sections(base: Sequence[Row], tuned: Sequence[Row]) -> dict[str, Compared]:
     """Harm and bias of all outputs, ready to be judged; each row says what the targets themselves score."""
-    texts = [[row["output"] for row in rows] for rows in (base, tuned)]
-    targets, groups = [row["target"] for row in base], [row["group"] for row in base]
-    toxic = [safety.toxicity(own)["toxic"] for own in (*texts, targets)]
     gender = load_lexicon("gender")
     spread = replace(safety.even(len(gender.groups)), better="lower")
-    mentioned = [safety.representation_statistics(own, gender) for own in (*texts, targets)]
     beside = replace(safety.associated(len(gender.groups)), better=None)
-    together = [safety.association_statistics(own, gender) for own in (*texts, targets)]
+    looks = [[_looked(texts, gender) for texts in _told(*block).values()] for block in blocks(base, tuned)]
+    toxic, mentioned, together = (
+        [np.concatenate([own[side][look] for own in looks]) for side in range(3)] for look in range(3)
+    )
+    groups = [sys.intern(row["group"]) for row in base]
     harm = Compared(
         {"toxic": Measured(toxic[0], toxic[1], LOWER_MEAN)}, groups, {"toxic": _targets(toxic[2], LOWER_MEAN)}
     )
@@ -95,26 +98,44 @@ def safety_sections(base: Sequence[Row], tuned: Sequence[Row]) -> dict[str, Comp
 
 
 def _targets(statistics: Matrix, scoring: Any) -> Row:
-    return {"targets": round(float(scoring.score(statistics.sum(axis=0))), DECIMALS)}
+    return {"targets": round(float(scoring.score(statistics.sum(axis=0, dtype=np.float64))), DECIMALS)}
+
+
+def _told(base: Sequence[Row], tuned: Sequence[Row]) -> dict[str, list[str]]:
+    """Outputs of both, and targets."""
+    return {
+        "base": [row["output"] for row in base],
+        "tuned": [row["output"] for row in tuned],
+        "targets": [row["target"] for row in base],
+    }
+
+
+def _looked(texts: Sequence[str], gender: Lexicon) -> tuple[Matrix, Matrix, Matrix]:
+    """Whether texts are toxic, whom they mention, and beside which words: whole numbers, which single floats hold."""
+    return (
+        safety.toxicity(texts)["toxic"].astype(np.float32),
+        safety.representation_statistics(texts, gender).astype(np.float32),
+        safety.association_statistics(texts, gender).astype(np.float32),
+    )
 
 
 def mentions(base: Sequence[Row], tuned: Sequence[Row]) -> dict[str, dict[str, int]]:
     """Of outputs and targets: how often each gender is mentioned."""
     gender = load_lexicon("gender")
-    texts = {
-        "base": [row["output"] for row in base],
-        "tuned": [row["output"] for row in tuned],
-        "targets": [row["target"] for row in base],
-    }
-    return {name: safety.representation(own, gender) for name, own in texts.items()}
+    counted = {name: Counter(dict.fromkeys(gender.groups, 0)) for name in ("base", "tuned", "targets")}
+    for block in blocks(base, tuned):
+        for name, texts in _told(*block).items():
+            counted[name].update(safety.representation(texts, gender))
+    return {name: dict(own) for name, own in counted.items()}
 
 
 def most_toxic(rows: Sequence[Row], count: int = 5) -> list[Row]:
     """The outputs that the classifier holds toxic, most probable first: {id, output, probability}."""
-    probability = safety.toxicity([row["output"] for row in rows])["toxicity"][:, 0]
+    each = [safety.toxicity([row["output"] for row in own])["toxicity"][:, 0] for (own,) in blocks(rows)]
+    probability = np.concatenate(each) if each else np.zeros(0)
     order = np.argsort(-probability, kind="stable")[:count]
     return [
         {"id": rows[at]["id"], "output": rows[at]["output"], "probability": round(float(probability[at]), 1)}
-        for at in order
+        for at in map(int, order)
         if probability[at] >= 100.0 * safety.TOXIC
     ]

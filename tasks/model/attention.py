@@ -55,6 +55,7 @@ def packed_attention(
     Returns:
         (1, tokens, heads, width), and no weights.
     """
+    query, key, value = as_autocast(query, key, value)
     lengths = cu_seq_lens.diff().tolist()
     if sum(lengths) != query.shape[2]:
         raise ValueError(f"packed examples of {lengths} tokens, and {query.shape[2]} tokens to attend to")
@@ -69,6 +70,14 @@ def packed_attention(
         for q, k, v in own
     ]
     return torch.cat(answers, dim=2).transpose(1, 2), None
+
+
+def as_autocast(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """In autocast's type where it is on: rotated queries and keys come in fp32, and no flash kernel takes that."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
 
 
 def _by_flash(

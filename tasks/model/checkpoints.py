@@ -171,7 +171,8 @@ class Checkpoints:
 
     def _tidy(self, damaged: Sequence[tuple[int, Path, str]], onward: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / FINGERPRINT, self.fingerprint)
+        if not (self.folder / FINGERPRINT).exists():  # processes that are not the first come here at the same time
+            write_json(self.folder / FINGERPRINT, self.fingerprint)
         for step, path, reason in damaged:
             self._set_aside(step, path, reason)
             print(f"finetune  checkpoint {name_of(step)} set aside: {reason}; {onward}", flush=True)

@@ -5,9 +5,8 @@
 
 A step is the same step however many processes share it: each takes some of the batch's examples, losses are divided by
 the tokens of the whole batch, and gradients are summed. So losses agree to rounding, and a checkpoint of one number of
-processes goes on with another. Processes are found by the environment that torchrun (or any launcher like it, over
-several machines) sets: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. Without it `tasks.model.launch` starts
-those of this machine.
+processes goes on with another. Processes are found by the environment that torchrun (or any launcher like it) sets:
+RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. Without it `tasks.model.launch` starts those of this machine.
 """
 
 import os
@@ -78,11 +77,13 @@ class World:
             )
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        """Let the first process do it, then the others."""
-        if not self.first:
+        """Let the first process do it, then the first of each other machine, whose disk may be its own, then all."""
+        last = 2 if self.size > 1 else 0
+        turn = 0 if self.first else 1 if os.environ.get("LOCAL_RANK", "0") == "0" else 2
+        for _ in range(turn):
             distributed.barrier()
         done = work()
-        if self.first and self.size > 1:
+        for _ in range(last - turn):
             distributed.barrier()
         return done
 

@@ -1,10 +1,11 @@
-"""The processes of one machine that share a training: started together, asked to end together, and ended together.
+"""The processes of a machine that share a training: started together, asked to end together, and ended together.
 
-    sys.exit(launch(2, "tasks.finetune", sys.argv[1:]))
+    sys.exit(launch(2, "tasks.finetune", sys.argv[1:], node()))
 
 Each is given what torchrun gives: RANK, WORLD_SIZE, LOCAL_RANK, and a store to meet at, which this process holds and
-which listens on this machine alone. torchrun itself is for several machines: on one, its port is open to the network,
-every error comes with its own tracebacks, its exit status is always 1, and killed, it leaves its processes behind.
+which listens on this machine alone, unless several share the training: then the first one's holds it for all.
+torchrun's own port is open to the network on one machine too, every error comes with its own tracebacks, its exit
+status is always 1, and killed, it leaves its processes behind.
 Truth: torch 2.13, torch/distributed/rendezvous.py (`_create_c10d_store`).
 """
 
@@ -17,22 +18,27 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from torch.distributed.rendezvous import TCPStore  # type: ignore[attr-defined]  # no module exports it to mypy
 
-from tasks.errors import TrainingError
-from tasks.model.fence import STAGE, end_after
+from tasks.errors import OutageError, TrainingError
+from tasks.nodes import Node
+from tasks.orphan import STAGE, end_after
 from tasks.step import EX_TEMPFAIL
 
 HELD = "TORCHELASTIC_USE_AGENT_STORE"  # torch's own name: "True" where the launcher holds the store, not process 0
 SPOKEN = "luthier/spoken"  # in the store: the process that said why the training ends
+HERE = "luthier/here"  # the machines that have come, by number
 PATIENCE_S = 10.0  # for a process that could not go on: to notice by itself, then to obey SIGTERM
 LOOK_S = 0.05
+MEET_S = 600.0  # from the first machine's start to the last one's: a cluster may have to make room
+ANSWER = timedelta(seconds=30)  # of the store, on another machine
 
 Processes = list[subprocess.Popen[bytes]]
 
 
-def launch(processes: int, module: str, arguments: Sequence[str]) -> int:
+def launch(processes: int, module: str, arguments: Sequence[str], here: Node = Node(0, 1)) -> int:  # noqa: B008  frozen
     """Start a training's processes, wait for them, and return what to exit with.
 
     SIGTERM and Ctrl-C are passed on, once each: the processes save a checkpoint if that is quick, and end. Where one
@@ -42,21 +48,21 @@ def launch(processes: int, module: str, arguments: Sequence[str]) -> int:
         processes: how many.
         module: is run by each, as `python -m`.
         arguments: its command line.
+        here: this machine among those that share the training, each with as many processes.
 
     Returns:
-        The exit status of the process that said why it failed, or 0.
+        The exit status of the process that said why it failed, or 0; EX_TEMPFAIL where one of another machine did.
 
     Raises:
         TrainingError: none could say why: one was killed.
+        OutageError: another machine does not come, or is gone.
     """
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
+    store = _store(here)
     started: Processes = []
     with _signals() as asked:
         try:
             for rank in range(processes):
-                place = _place(rank, processes, port)
+                place = _place(rank, processes, store, here)
                 # A process group of their own: Ctrl-C in a terminal reaches them through us, and once.
                 started.append(subprocess.Popen([sys.executable, "-m", module, *arguments], env=place, process_group=0))
             _wait(started, asked)
@@ -65,17 +71,91 @@ def launch(processes: int, module: str, arguments: Sequence[str]) -> int:
                 process.kill()
                 process.wait()
     codes = [process.returncode for process in started]
-    if any(codes) and not store.check([SPOKEN]):
+    if any(codes) and not _spoken(store):
+        if here.size > 1 and not any(code < 0 for code in codes):
+            _leave_last()
+            raise OutageError(f"another of the {here.size} machines of this training is gone: see what it said last.")
         raise TrainingError(_unsaid(codes))
-    return next((code for code in codes if code > 0 and code != EX_TEMPFAIL), EX_TEMPFAIL if any(codes) else 0)
+    own = next((code for code in codes if code > 0 and code != EX_TEMPFAIL), EX_TEMPFAIL if any(codes) else 0)
+    if own == EX_TEMPFAIL and here.size > 1:
+        _leave_last()
+    return own
 
 
-def _place(rank: int, size: int, port: int) -> dict[str, str]:
+def _leave_last() -> None:
+    """Let the machine whose process knows why end before this one: whoever runs both ends all with the first."""
+    time.sleep(3 * PATIENCE_S)
+
+
+def _spoken(store: TCPStore) -> bool:
+    """Whether a process has said why the training ends."""
+    try:
+        socket.create_connection((store.host, store.port), timeout=5).close()  # torch would complain in 20 lines
+        return bool(store.check([SPOKEN]))
+    except (OSError, RuntimeError):  # the machine that held the store is gone
+        return False
+
+
+def _store(here: Node) -> TCPStore:
+    """Where the processes meet; where several machines share the training, once all of them are there.
+
+    Raises:
+        OutageError: they do not come.
+    """
+    deadline = time.monotonic() + MEET_S
+    if here.first:
+        listening = socket.create_server(("127.0.0.1", 0)) if here.size == 1 else _open(here.port)
+        port = listening.getsockname()[1]
+        store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
+    else:
+        _reach(here, deadline)
+        store = TCPStore(here.address, here.port, is_master=False, timeout=ANSWER)
+    if here.size > 1:
+        store.set(f"{HERE}/{here.rank}", "")
+        _meet(store, here, deadline)
+    return store
+
+
+def _open(port: int) -> socket.socket:
+    """Listen on every address of this machine, IPv6 and IPv4."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
+def _reach(here: Node, deadline: float) -> None:
+    """Wait until the first machine listens. Its name may be unknown before."""
+    while True:
+        try:
+            socket.create_connection((here.address, here.port), timeout=5).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise OutageError(
+                    f"the first of the {here.size} machines of this training, {here.address}:{here.port}, did not "
+                    f"answer for {MEET_S:.0f} s ({error}): see what it said, and docs/launchers.md."
+                ) from None
+            time.sleep(1)
+        else:
+            return
+
+
+def _meet(store: TCPStore, here: Node, deadline: float) -> None:
+    """Wait until every machine is there."""
+    while lacking := [rank for rank in range(here.size) if not store.check([f"{HERE}/{rank}"])]:
+        if time.monotonic() > deadline:
+            raise OutageError(
+                f"{len(lacking)} of the {here.size} machines of this training did not come within {MEET_S:.0f} s: the "
+                f"first of them is number {lacking[0]}."
+            )
+        time.sleep(LOOK_S)
+
+
+def _place(rank: int, size: int, store: TCPStore, here: Node) -> dict[str, str]:
     """The environment of one process."""
     ours = {name: value for name, value in os.environ.items() if name != STAGE}  # it watches us; we watch DVC
     return ours | {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), HELD: "True",
+        "RANK": str(here.rank * size + rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(here.size * size),
+        "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": store.host, "MASTER_PORT": str(store.port), HELD: "True",
     }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ import torch
 import transformers
 
 from tasks.data.files import read_json
-from tasks.errors import ParamsError, SourceError, TrainingError
+from tasks.devices import devices
+from tasks.errors import DeviceError, ParamsError, SourceError, TrainingError
 from tasks.memory import keep_memory
 from tasks.model.encode import Tokenizer
 
@@ -18,8 +19,18 @@ Model: TypeAlias = transformers.PreTrainedModel
 
 
 def device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one, else the CPU.
+
+    Raises:
+        DeviceError: there is one, and it does not answer: a CPU in its stead would take days, and other last bits.
+    """
+    there = torch.cuda.is_available()
+    if torch.version.cuda is not None and not there and not devices()[0].startswith("cpu"):
+        raise DeviceError(
+            f"the GPU {devices()[0]} of this machine does not answer: see nvidia-smi. To use the CPU nevertheless, "
+            "export CUDA_VISIBLE_DEVICES= (empty)."
+        )
+    return torch.device("cuda" if there else "cpu")
 
 
 def use_threads(count: int) -> None:

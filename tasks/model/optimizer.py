@@ -116,12 +116,15 @@ def refuse_unsound_weights(model: torch.nn.Module, step: int) -> None:
         TrainingError: naming the first such weight.
     """
     named = trained(model)
-    for name, norm in zip(named, torch._foreach_norm(list(named.values())), strict=True):
-        if not math.isfinite(float(_whole(norm))):
-            raise TrainingError(
-                f"the weights '{name}' are not finite after step {step}. Lower finetune.optimizer.learning_rate; the "
-                "last checkpoint is from before."
-            )
+    norms = [
+        norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in torch._foreach_norm(list(named.values()))
+    ]
+    sound = torch.stack(norms).isfinite().tolist()  # at once: each look at a GPU waits for it
+    if not all(sound):
+        raise TrainingError(
+            f"the weights '{list(named)[sound.index(False)]}' are not finite after step {step}. Lower "
+            "finetune.optimizer.learning_rate; the last checkpoint is from before."
+        )
 
 
 def _whole(value: torch.Tensor) -> torch.Tensor:

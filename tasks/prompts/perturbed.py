@@ -6,7 +6,7 @@ HELM's robustness and fairness (Liang et al. 2022) on a user's own scenario: the
 lower case, in dialect, about somebody else. A rendered input is taken apart by its template, the values are changed,
 and the input is rendered again; base and tuned model then answer both, example by example.
 
-Which fields are changed (`changeable`): those of running text. A field is left as it is where
+Which fields are changed (running.py): those of running text. A field is left as it is where
 * its value is the same in nine of ten examples of its family and source: a constant, such as the allowed sections;
 * the target is one of its lines or items in nine of ten: options, which the answer has to repeat letter by letter;
 * its values are lists or labels: fewer than three words between commas and line ends, in the median.
@@ -16,17 +16,16 @@ Limit: where a value holds the wording that follows it in the template, it is ta
 """
 
 import functools
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from statistics import median
 
 import regex
 
 from tasks.data.files import Row
 from tasks.errors import ParamsError, did_you_mean
 from tasks.prompts.respelt import dialect, lower_case, typos
+from tasks.prompts.running import Looks, changeable
 from tasks.prompts.swapped import gender_swap, name_swap
 from tasks.prompts.templates import load_family, parse, render
 
@@ -38,12 +37,9 @@ KINDS: dict[str, Kind] = {
     "gender_swap": gender_swap,
     "name_swap": name_swap,
 }
+__all__ = ["KINDS", "changeable", "drawn", "perturb", "perturbed"]
 SWAPS = frozenset({"gender_swap", "name_swap"})  # the right answer changes with the text
-NEARLY_ALL = 0.9  # of a family's examples
-RUNNING = 3  # words between commas and line ends: a list has fewer
 APART = "\x1e"  # between the fields of one example while they are changed together
-ITEM = regex.compile(r"[,;\n]")
-LABELLED = regex.compile(r"(\p{L}|\p{N}{1,2})[.):]\s+(.+)")  # "B. dog's mouth"
 
 
 @dataclass(frozen=True)
@@ -76,20 +72,53 @@ def perturbed(examples: Sequence[Row], kind: str, seed: int) -> Perturbed:
     """
     if kind not in KINDS:
         raise ParamsError(f"'{kind}' is no perturbation.{did_you_mean(kind, list(KINDS))} Known: {', '.join(KINDS)}.")
-    read = {place: values for place, row in enumerate(examples) if (values := values_of(row)) is not None}
-    together: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place in read:
-        together[examples[place]["family"], examples[place]["source"]].append(place)
-    rows: list[tuple[int, Row]] = []
-    for places in together.values():
-        running, chosen = changeable([read[place] for place in places], [examples[place]["target"] for place in places])
-        for place in places:
-            row = examples[place]
-            random = Random(f"{seed}/{kind}/{row['id']}")  # noqa: S311  # no secret
-            changed = _changed(row, read[place], running, chosen, kind, random)
-            rows += [(place, changed)] if changed is not None else []
-    kept = [row for _, row in sorted(rows, key=lambda one: one[0])]
-    return Perturbed(kept, len(read) - len(kept), len(examples) - len(read))
+    fields, unread = looked(examples)
+    changed = [one_changed(row, fields, kind, seed) for row in examples]
+    kept = [row for row in changed if row is not None]
+    return Perturbed(kept, len(examples) - unread - len(kept), unread)
+
+
+def drawn(examples: Sequence[Row], kinds: Iterable[str], order: Sequence[int], count: int, seed: int) -> list[Row]:
+    """Of each kind the first `count` changed examples in an order of places; each kind's as the examples stand.
+
+    Reads all examples once, and then no more than it takes: they may lie in a file.
+    """
+    if not count:
+        return []
+    (fields, _), rows = looked(examples), list[Row]()
+    for kind in kinds:
+        own: list[tuple[int, Row]] = []
+        for place in order:
+            if len(own) == count:
+                break
+            row = one_changed(examples[place], fields, kind, seed)
+            own += [(place, row)] if row is not None else []
+        rows += [row for _, row in sorted(own, key=lambda one: one[0])]
+    return rows
+
+
+Fields = dict[tuple[str, str], tuple[set[str], bool]]  # by family and source: what `changeable` says
+
+
+def looked(examples: Iterable[Row]) -> tuple[Fields, int]:
+    """Which fields of each family and source are changed, and how many examples are not what their template gives."""
+    looks: dict[tuple[str, str], Looks] = {}
+    unread = 0
+    for row in examples:
+        if (values := values_of(row)) is None:
+            unread += 1
+        else:
+            looks.setdefault((row["family"], row["source"]), Looks(values)).add(values, row["target"])
+    return {at: found.changeable() for at, found in looks.items()}, unread
+
+
+def one_changed(row: Row, fields: Fields, kind: str, seed: int) -> Row | None:
+    """An example with its content changed; None where nothing of it would be, or its input is not its template's."""
+    values = values_of(row)
+    if values is None:
+        return None
+    random = Random(f"{seed}/{kind}/{row['id']}")  # noqa: S311  # no secret
+    return _changed(row, values, *fields[row["family"], row["source"]], kind, random)
 
 
 @functools.cache
@@ -114,40 +143,6 @@ def values_of(row: Row) -> dict[str, str] | None:
     wording = _wording(row["family"], row["template"])
     found = wording and _reverse(wording).fullmatch(row["input"])
     return found.groupdict() if found else None
-
-
-def changeable(values: Sequence[Mapping[str, str]], targets: Sequence[str]) -> tuple[set[str], bool]:
-    """Which fields hold running text, and whether the target is chosen from another one.
-
-    Args:
-        values: by field, of all examples of one family and source; at least one.
-        targets: of the same examples.
-    """
-    fields = list(values[0])
-    if len(fields) == 1:
-        return set(fields), False
-    running, chosen = set(), False
-    for field in fields:
-        own = [one[field] for one in values]
-        offered = sum(target.strip().casefold() in _items(text) for text, target in zip(own, targets, strict=True))
-        constant = Counter(own).most_common(1)[0][1] >= NEARLY_ALL * len(own)
-        if offered >= NEARLY_ALL * len(own):
-            chosen = True
-        elif not constant and median(_words_per_item(text) for text in own) >= RUNNING:
-            running.add(field)
-    return running, chosen
-
-
-def _items(text: str) -> set[str]:
-    """What an answer could be copied from: lines, what stands between commas, and both parts of "B. dog's mouth"."""
-    items = {part.strip() for part in [*text.split("\n"), *ITEM.split(text)]}
-    parts = {part for item in items if (found := LABELLED.fullmatch(item)) for part in found.groups()}
-    return {item.casefold() for item in items | parts}
-
-
-def _words_per_item(text: str) -> float:
-    items = [item for item in ITEM.split(text) if item.strip()]
-    return sum(len(item.split()) for item in items) / max(len(items), 1)
 
 
 def _changed(

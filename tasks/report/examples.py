@@ -5,7 +5,7 @@
 Targets are marked by the same rules as outputs (metrics/faithful.py): what they invent is what the data teach.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,11 +21,11 @@ class Examples(Protocol):
     """What the page needs of a family: its examples and each one's score."""
 
     @property
-    def base(self) -> list[Row]:
-        """Rows of generations.jsonl."""
+    def base(self) -> Sequence[Row]:
+        """Rows of generations.jsonl, which may lie in the file."""
 
     @property
-    def tuned(self) -> list[Row]:
+    def tuned(self) -> Sequence[Row]:
         """The same examples in the same order."""
 
     @property

@@ -37,7 +37,7 @@ def training_run(
     client()
     with refusals():
         anew = {**tags, TRAINED_AS: trained_as}
-        found = _by_id(trained_as)
+        found = by_id(trained_as)
         here = found or obtain_run("finetune", params, anew, data, TRAINED_AS)
         unended = client().get_run(here).info.status == "RUNNING"
         if found and unended:  # its end was lost in an outage: what it sent last may be waiting in the server
@@ -51,7 +51,8 @@ def training_run(
     return here
 
 
-def _by_id(run_id: str) -> str | None:
+def by_id(run_id: str) -> str | None:
+    """The id, if this store has such a run."""
     try:
         found = client().get_run(run_id)
     except Exception as error:  # an id of another store is either unknown here or not even an id

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import TrackingError
-from tasks.tracking.registry import AT_ONCE, Version, error_code, make_model
-from tasks.tracking.server import client, refusals
+from tasks.tracking.registry import Version, make_model
+from tasks.tracking.server import AT_ONCE, client, error_code, refusals
 
 FACT = "luthier.fact."
 ATTEMPTS = 20  # MLflow itself gives up after three numbers that others were faster to take

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tasks.data.shipped import DATA
 from tasks.errors import TrackingError
 from tasks.tracking.registry import Version
-from tasks.tracking.server import address, client, experiment, patience, refusals, shown
+from tasks.tracking.server import address, client, experiment, patience, refusals
 
 CONTENT = "luthier.model"
 BASE = "luthier.base"  # tag of a logged model that is nothing but a base model's files: their digest
-DATA = "data/data"  # where the loader's folder stands in a logged model
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,16 @@ def model_folder(version: Version, into: Path) -> Path:
 
 def data_folder(model_id: str, what: str, into: Path) -> Path:
     """As `model_folder`, of a model that need not be a version; `what` it is, for the error."""
-    location = f"{_location(model_id)}/{DATA}"
-    return _here(location, what) or _fetched(location, what, into)
+    location = _location(model_id)
+    folder = (_here(location, what) or _fetched(location, what, into)) / DATA  # its code is in the same logged model
+    if not folder.is_dir():
+        raise TrackingError(f"{what} is not at {folder} any more: restore it there, or register the model again.")
+    return folder
+
+
+def logged_folder(folder: Path) -> Path:
+    """The logged model that the folder of `model_folder`, or of MLflow's loader, stands in: MLmodel, code, data."""
+    return folder.parents[DATA.count("/")]
 
 
 def bad_request(sentence: str) -> Exception:
@@ -145,7 +153,7 @@ def _fetched(location: str, what: str, into: Path) -> Path:
     with refusals(), patience():
         here = Path(download_artifacts(location, dst_path=str(into), tracking_uri=address()))
     if not here.is_dir() or not any(here.iterdir()):
-        raise TrackingError(f"{what} is not at {shown(location)} any more: register the model again.")
+        raise TrackingError(f"{what} is not at {location} any more: register the model again.")
     return here
 
 

@@ -6,18 +6,13 @@ Truth: mlflow 3.17, `mlflow/tracking/client.py`.
 """
 
 import functools
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.errors import TrackingError
-from tasks.tracking.server import address, client, refusals, uri
+from tasks.tracking.server import address, bare, client, error_code, insist, refusals, uri
 
 IDENTITY = "luthier.identity"
-AT_ONCE = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}  # codes of a write that another was faster to
-ATTEMPTS = 5
-PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -108,39 +103,20 @@ def _delete(version: Version) -> None:
             raise
 
 
-def error_code(error: BaseException | None) -> str | None:
-    """What MLflow calls an error, where it is one of MLflow's."""
-    return getattr(error, "error_code", None)
-
-
 def add_tags(version: Version, tags: Mapping[str, str]) -> None:
     """Write tags on a version."""
     for key, value in tags.items():
-        _insist(functools.partial(client().set_model_version_tag, version.name, str(version.number), key, value))
+        insist(functools.partial(client().set_model_version_tag, version.name, str(version.number), key, value))
 
 
 def set_alias(alias: str, version: Version) -> None:
     """Point an alias to a version, wherever it was."""
-    _insist(functools.partial(client().set_registered_model_alias, version.name, alias, str(version.number)))
-
-
-def _insist(write: Callable[[], object]) -> None:
-    """Write what may be written twice: where two write the same at once, MLflow's database refuses the later one."""
-    for attempt in range(ATTEMPTS):
-        try:
-            with refusals():
-                write()
-        except TrackingError as error:
-            if attempt == ATTEMPTS - 1 or error_code(error.__cause__) not in AT_ONCE:
-                raise
-            time.sleep(PAUSE_S * (attempt + 1))
-        else:
-            return
+    insist(functools.partial(client().set_registered_model_alias, version.name, alias, str(version.number)))
 
 
 def page(version: Version) -> str:
     """Where a person looks at the version."""
-    where = address()
+    where = bare(address())
     if where.startswith("http"):
         return f"{where.rstrip('/')}/#/models/{version.name}/versions/{version.number}"
     return f"{version.uri} in {uri()}"

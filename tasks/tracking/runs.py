@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import TrackingError
+from tasks.errors import TrackingError, without_logins
 from tasks.tracking.points import finite
-from tasks.tracking.server import client, experiment, once, refusals, shown
+from tasks.tracking.server import client, experiment, insist, once, refusals
 from tasks.tracking.spool import File, Spool
 from tasks.tracking.system import system_metrics
 
@@ -122,8 +122,8 @@ def obtain_run(
     with refusals():
         for start in range(0, len(flat), 100):  # the most that one request may carry
             client().log_batch(run_id, params=[Param(*pair) for pair in flat[start : start + 100]])
-        if inputs:
-            client().log_inputs(run_id, inputs)
+    if inputs:
+        insist(lambda: client().log_inputs(run_id, inputs))  # a dataset is one row for all runs that have it
     return run_id
 
 
@@ -168,5 +168,5 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= flattened(value, f"{prefix}{name}.")
         else:
             secret = isinstance(value, str) and SECRET.search(name)
-            flat[f"{prefix}{name}"] = "(hidden)" if secret else shown(str(value))
+            flat[f"{prefix}{name}"] = "(hidden)" if secret else without_logins(str(value))
     return flat

@@ -6,20 +6,22 @@ Truth: mlflow 3.17, `mlflow/store/db/utils.py` and `mlflow/utils/rest_utils.py`.
 """
 
 import functools
+import logging
 import os
 import re
 import socket
 import sqlite3
 import ssl
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tasks.errors import TrackingError
+from tasks.errors import TrackingError, TrackingOutageError, without_logins
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,7 +39,13 @@ SWITCHES = {
 }
 UPLOAD_TIMEOUT_S = "600"
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-LOGIN_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+OUTAGE = re.compile(  # what requests, urllib3, sqlite3 and SQLAlchemy call it, and MLflow where it hides their errors
+    "ConnectionError|Timeout|MaxRetryError|Max retries exceeded|database is locked|Connection (refused|reset|aborted)"
+    "|server closed the connection|TEMPORARILY_UNAVAILABLE|HTTP code 50[234]|error code 50[234]"
+)
+AT_ONCE = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}  # codes of a write that another was faster to
+ATTEMPTS = 5
+PAUSE_S = 0.05
 
 
 def address() -> str:
@@ -47,7 +55,7 @@ def address() -> str:
 
 def uri() -> str:
     """`address()` as it may be written down: without a login."""
-    return shown(address())
+    return without_logins(address())
 
 
 def check() -> None:
@@ -76,6 +84,8 @@ def _connect(where: str) -> "MlflowClient":
     with refusals():
         from mlflow import MlflowClient  # noqa: PLC0415
 
+        # mlflow reads the level as it is imported, and somebody else may have done that before us.
+        logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
         return MlflowClient(tracking_uri=where, registry_uri=where)
 
 
@@ -93,7 +103,7 @@ def _probe(whole: str) -> None:
             if scheme.startswith("http"):
                 _ask_health(whole)
     except (OSError, ValueError, sqlite3.Error) as error:
-        raise TrackingError(
+        raise TrackingOutageError(
             f"MLflow at {uri()} does not answer ({error}). Start it with 'luthier up', mend "
             "MLFLOW_TRACKING_URI, or unset it to keep track in mlflow.db here."
         ) from None
@@ -101,7 +111,8 @@ def _probe(whole: str) -> None:
 
 def _ask_health(where: str) -> None:
     try:
-        with urllib.request.urlopen(f"{where.rstrip('/')}/health", timeout=PROBE_S):  # noqa: S310  http(s) only
+        # urllib takes a login for part of the host's name; /health asks for none.
+        with urllib.request.urlopen(f"{bare(where).rstrip('/')}/health", timeout=PROBE_S):  # noqa: S310  http(s) only
             pass
     except urllib.error.HTTPError as error:
         if error.code >= 500:  # 401 or 404 is an answer: what it means is for mlflow to say
@@ -115,9 +126,9 @@ def _file_of(where: str) -> Path:
     return Path(where.partition(":///")[2])
 
 
-def shown(text: str) -> str:
-    """The text with the login inside any URL hidden."""
-    return LOGIN_IN_URL.sub("(hidden)", text)
+def bare(url: str) -> str:
+    """A URL that leads to the same place and signs nobody in."""
+    return without_logins(url).replace("(hidden)@", "")
 
 
 @contextmanager
@@ -130,7 +141,37 @@ def refusals() -> Iterator[None]:
         if not {kind.__module__.split(".")[0] for kind in type(error).__mro__} & {"mlflow", "sqlalchemy"}:
             raise
         told = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TrackingError(f"MLflow at {uri()} refuses: {shown(told)[:500]}") from error
+        kind = TrackingOutageError if _is_outage(error) else TrackingError
+        raise kind(f"MLflow at {uri()} refuses: {without_logins(told)[:500]}") from error
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Whether the same call may succeed later: no connection, no answer in time, a server or database that is busy."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if OUTAGE.search(f"{type(chain).__name__}: {chain}"):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def error_code(error: BaseException | None) -> str | None:
+    """What MLflow calls an error, where it is one of MLflow's."""
+    return getattr(error, "error_code", None)
+
+
+def insist(write: Callable[[], object]) -> None:
+    """Write what may be written twice: where two write the same at once, MLflow's database refuses the later one."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with refusals():
+                write()
+        except TrackingError as error:
+            if attempt == ATTEMPTS - 1 or error_code(error.__cause__) not in AT_ONCE:
+                raise
+            time.sleep(PAUSE_S * (attempt + 1))
+        else:
+            return
 
 
 def patience() -> AbstractContextManager[None]:

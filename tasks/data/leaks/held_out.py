@@ -50,13 +50,20 @@ class Part:
     long: list[npt.NDArray[np.bool_]]
     """Which texts, questions and answers have words enough to be no mere label."""
     runs: tuple[Hashes, Numbers]
+    """From `distinct_runs`, or `none_of` where another round looks for them."""
 
     @classmethod
-    def of(cls, portion: Portion) -> "Part":
-        """Keep what is needed of a portion."""
+    def of(cls, portion: Portion, runs: bool) -> "Part":
+        """Keep what is needed of a portion; its runs in this round or not."""
         said = (portion.text, portion.asked, portion.answered)
         long = [np.array([is_long(text) for text in texts], np.bool_) for texts in said]
-        return cls(portion.numbers, digests(portion.raw), portion.whole_digests, long, distinct_runs(portion.text))
+        found = distinct_runs(portion.text) if runs else none_of(portion)
+        return cls(portion.numbers, digests(portion.raw), portion.whole_digests, long, found)
+
+
+def none_of(portion: Portion) -> tuple[Hashes, Numbers]:
+    """No runs of a portion's texts."""
+    return np.zeros(0, np.uint64), np.zeros(len(portion.numbers), np.int64)
 
 
 class HeldOut:
@@ -81,7 +88,38 @@ class HeldOut:
         self.said: dict[str, list[dict[bytes, int]]] = {left: [{} for _ in LOOKS] for left in lefts}
         """By look: a digest, and the first record that says it."""
         self.said_exactly: dict[str, dict[bytes, int]] = {left: {} for left in lefts}
-        self.runs = RunIndex([part.runs for part in parts], lefts, records)
+        self.lefts, self.records = lefts, records
+        self.nearly = {left: np.zeros(len(self.numbers), np.bool_) for left in lefts}
+        """Which texts' runs are found in a split, in so far as rounds are over."""
+        self.who: dict[str, dict[int, list[int]]] = {left: {} for left in lefts}
+        """By place of the first ones of these: the records that hold them together."""
+        self.index([part.runs for part in parts])
+
+    def index(self, runs: Sequence[tuple[Hashes, Numbers]]) -> None:
+        """Begin a round, which looks for some of the texts' runs.
+
+        Args:
+            runs: of all texts, part by part; none of those that other rounds look for.
+        """
+        self.runs = RunIndex(runs, self.lefts, self.records)
+
+    def settle(self, near: float, listed: int) -> None:
+        """End a round: note what was found, and give its memory back.
+
+        Args:
+            near: share of a text's runs that counts.
+            listed: texts of which it is noted who holds them.
+        """
+        for left, who in self.who.items():
+            nearly = self.runs.shares(left) >= near
+            self.nearly[left] |= nearly
+            for place in np.flatnonzero(nearly)[: max(0, listed - len(who))].tolist():
+                who[place] = self.runs.holders(left, place)
+        self.index([])
+
+    def holders(self, left: str, place: int) -> list[int]:
+        """The records of a split that together hold a text's runs; only of those that `settle` noted."""
+        return self.who[left][place]
 
     def seek(self, portion: Portion) -> None:
         """Look for what is held out in a portion of another split."""
@@ -92,11 +130,15 @@ class HeldOut:
                 if kind == "normalised":
                     exactly = digests([portion.raw[place]]).tobytes()
                     self.said_exactly[portion.split].setdefault(exactly, number)
+        self.seek_runs(portion)
+
+    def seek_runs(self, portion: Portion) -> None:
+        """Look for this round's runs in a portion of another split."""
         self.runs.seek(portion.split, *portion.runs, portion.numbers)
 
-    def pairs(self, left: str, near: float) -> Iterator[Pair]:
+    def pairs(self, left: str) -> Iterator[Pair]:
         """What stands in that split, each held-out record once, in their order."""
-        nearly = self.runs.shares(left) >= near
+        nearly = self.nearly[left]
         looks = [("exact", self.raw, self.said_exactly[left])]
         looks += [(kind, self.whole[role], said) for (kind, role, _), said in zip(LOOKS, self.said[left], strict=True)]
         for place, number in enumerate(self.numbers.tolist()):
@@ -143,6 +185,10 @@ class Asked:
                         number = int(portion.numbers[place])
                         self.first[item] = min(number, self.first.get(item, number))
         self.runs.seek(portion.split, *portion.runs, portion.numbers)
+
+    def holders(self, left: str, place: int) -> list[int]:
+        """The records of a split that together hold a text's runs."""
+        return self.runs.holders(left, place)
 
     def pairs(self, benchmark: str, near: float) -> Iterator[Pair]:
         """What of a benchmark stands in the training records, each question once, in their order."""

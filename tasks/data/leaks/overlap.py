@@ -15,8 +15,10 @@ That suits cleaning and not certifying: a certificate must not miss, and a test 
 record five times as long is leaked whole, while their Jaccard similarity is 0.2. `python -m benchmarks.near_duplicates`
 compares the two.
 
-What is held out is indexed, and the training records are streamed through it, so that memory grows by what is held out
-(about 4 kB a short dialogue).
+What is held out is indexed, and the training records are streamed through it. The index takes about 28 bytes a run, a
+few kilobytes a text; where more than `MOST_RUNS` are held out (about 200,000 texts of 160 words), it is made and looked
+through in rounds, each of which reads all records again. So memory grows by digests alone, some 100 bytes a record.
+What leaks, and how much of it, is the same then; of several records that hold a run, a round may name another one.
 """
 
 from collections import Counter
@@ -26,15 +28,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.data.files import Row
-from tasks.data.leaks.held_out import Asked, HeldOut, Pair, Part
+from tasks.data.leaks.held_out import Asked, HeldOut, Pair, Part, none_of
 from tasks.data.leaks.repeats import Keys, Repeated, keys_of, repeats
-from tasks.data.leaks.runs import RUN, runs_of
+from tasks.data.leaks.runs import RUN, Hashes, Numbers, distinct_runs, runs_of
 from tasks.data.leaks.said import Read, Texts, portions
 from tasks.data.splits import SPLITS
 from tasks.data.suites.questions import Question
 
 __all__ = ["Texts", "certify"]  # what a caller needs
 KINDS = ("exact", "normalised", "input", "inverse", "near")
+MOST_RUNS = 1 << 25  # held-out runs that are indexed at a time: about 1 GB
 LISTED = 1000  # pairs between two splits that are written down; the others are counted
 LEFTS = {"dev": ("train",), "test": ("train", "dev")}  # what each held-out split is looked for in
 
@@ -57,7 +60,7 @@ class Between:
 
     def holders(self, pair: Pair) -> list[int]:
         """The records that say what is held out, alone or together."""
-        return [pair.left] if pair.kind != "near" else self.held_out.runs.holders(self.left, pair.place)
+        return [pair.left] if pair.kind != "near" else self.held_out.holders(self.left, pair.place)
 
 
 def certify(read: Read, benchmarks: Mapping[str, Sequence[Question]], near: float, accepted: int) -> Row:
@@ -77,7 +80,7 @@ def certify(read: Read, benchmarks: Mapping[str, Sequence[Question]], near: floa
     """
     counts: Counter[str] = Counter()
     seen: dict[str, list[Keys]] = {split: [] for split in SPLITS}
-    held_out = _held_out(read, counts, seen)
+    held_out, begun = _held_out(read, counts, seen)
     asked = Asked(benchmarks, counts.total())
     for portion in portions(read(), ("train", "dev")):
         if portion.split == "train":
@@ -86,8 +89,12 @@ def certify(read: Read, benchmarks: Mapping[str, Sequence[Question]], near: floa
         for right, lefts in LEFTS.items():
             if portion.split in lefts:
                 held_out[right].seek(portion)
+    _settle(held_out, near)
+    while begun is not None:
+        begun = _further(read, held_out, begun)
+        _settle(held_out, near)
     between = {
-        f"{left}/{right}": Between(held_out[right], left, [*held_out[right].pairs(left, near)])
+        f"{left}/{right}": Between(held_out[right], left, [*held_out[right].pairs(left)])
         for right, lefts in LEFTS.items()
         for left in lefts
     }
@@ -110,15 +117,48 @@ def certify(read: Read, benchmarks: Mapping[str, Sequence[Question]], near: floa
     }
 
 
-def _held_out(read: Read, counts: Counter[str], seen: dict[str, list[Keys]]) -> dict[str, HeldOut]:
-    """Index the held-out splits; note how many records each split has, and what the held-out ones say."""
+def _held_out(read: Read, counts: Counter[str], seen: dict[str, list[Keys]]) -> tuple[dict[str, HeldOut], int | None]:
+    """Index the held-out splits; note how many records each split has, and what the held-out ones say.
+
+    Returns:
+        The splits, with the runs of a first round, and which held-out portion the next one begins at; None for none.
+    """
     parts: dict[str, list[Part]] = {split: [] for split in LEFTS}
+    room, begun, place = MOST_RUNS, None, 0
     for portion in portions(read(), SPLITS):
         counts[portion.split] += len(portion.numbers)
         if portion.split in LEFTS:
-            parts[portion.split].append(Part.of(portion))
+            if begun is None and room <= 0:
+                begun = place
+            parts[portion.split].append(Part.of(portion, runs=begun is None))
             seen[portion.split].append(keys_of(portion))
-    return {right: HeldOut(parts.pop(right), lefts, counts.total()) for right, lefts in LEFTS.items()}
+            room, place = room - len(parts[portion.split][-1].runs[0]), place + 1
+    held_out = {right: HeldOut(parts.pop(right), lefts, counts.total()) for right, lefts in LEFTS.items()}
+    return held_out, begun
+
+
+def _further(read: Read, held_out: Mapping[str, HeldOut], begin: int) -> int | None:
+    """One more round, of the held-out portions from `begin`; which one the next begins at."""
+    runs: dict[str, list[tuple[Hashes, Numbers]]] = {split: [] for split in LEFTS}
+    room, begun = MOST_RUNS, None
+    for place, portion in enumerate(portions(read(), tuple(split for split in SPLITS if split in LEFTS))):
+        if begun is None and room <= 0:
+            begun = place
+        own = distinct_runs(portion.text) if begin <= place and begun is None else none_of(portion)
+        runs[portion.split].append(own)
+        room -= len(own[0])
+    for right in LEFTS:
+        held_out[right].index(runs.pop(right))
+    for portion in portions(read(), ("train", "dev")):
+        for right, lefts in LEFTS.items():
+            if portion.split in lefts:
+                held_out[right].seek_runs(portion)
+    return begun
+
+
+def _settle(held_out: Mapping[str, HeldOut], near: float) -> None:
+    for own in held_out.values():
+        own.settle(near, LISTED)
 
 
 def _read_again(read: Read, between: Iterable[Between], repeated: Iterable[Repeated]) -> Said:
