@@ -29,9 +29,9 @@ def killed(stack: Stack, service: str, stages: list[str], number: int) -> list[s
     for stage in stages:
         stack.reaches(run, stage)
         time.sleep(1)  # into its work
-        before = len(stack.kept)
+        before, state = len(stack.kept), stack.tasks(run).get(stage, {}).get("state")
         stack.kill(service)
-        print(f"  {service} killed in {stage}, which is {stack.tasks(run).get(stage, {}).get('state')}", flush=True)
+        print(f"  {service} killed in {stage}, which was {state}", flush=True)
         deadline = time.monotonic() + 60
         while len(stack.kept) == before and time.monotonic() < deadline:
             time.sleep(0.2)

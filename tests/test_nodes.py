@@ -4,13 +4,14 @@ import json
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tasks.errors import OutageError, ParamsError
 from tasks.jobs.hosts import environment
-from tasks.model import launch
+from tasks.model import launch, meeting
 from tasks.nodes import Node, node
 from tests.launches import ROOT
 
@@ -59,12 +60,21 @@ def free_port() -> int:
 def test_a_machine_that_nobody_meets_ends_and_starts_nothing(
     rank: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "MEET_S", 0.3)
+    monkeypatch.setattr(meeting, "MEET_S", 0.3)
     with pytest.raises(OutageError, match=said):
         launch.launch(1, "tests.nothing", [], Node(rank, 2, "127.0.0.1", free_port()))
 
 
 def test_the_first_machine_s_name_may_be_unknown_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "MEET_S", 0.3)
+    monkeypatch.setattr(meeting, "MEET_S", 0.3)
     with pytest.raises(OutageError, match=r"x-0\.luthier-jobs\.invalid:29500, did not answer"):
         launch.launch(1, "tests.nothing", [], Node(1, 2, "x-0.luthier-jobs.invalid"))
+
+
+def test_machines_that_do_not_run_as_many_processes_each_say_so_at_once() -> None:
+    port = free_port()
+    with ThreadPoolExecutor() as pool:
+        met = [pool.submit(meeting.meet, Node(rank, 3, "127.0.0.1", port), processes) for rank, processes in enumerate((2, 1, 2))]
+        for one in met:
+            with pytest.raises(ParamsError, match=r"number 0 runs 2, number 1 runs 1, number 2 runs 2\): give finetune"):
+                one.result(20)

@@ -6,7 +6,6 @@ Each is given what torchrun gives: RANK, WORLD_SIZE, LOCAL_RANK, and a store to 
 which listens on this machine alone, unless several share the training: then the first one's holds it for all.
 torchrun's own port is open to the network on one machine too, every error comes with its own tracebacks, its exit
 status is always 1, and killed, it leaves its processes behind.
-Truth: torch 2.13, torch/distributed/rendezvous.py (`_create_c10d_store`).
 """
 
 import os
@@ -18,22 +17,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 
 from torch.distributed.rendezvous import TCPStore  # type: ignore[attr-defined]  # no module exports it to mypy
 
 from tasks.errors import OutageError, TrainingError
+from tasks.model.meeting import meet
 from tasks.nodes import Node
 from tasks.orphan import STAGE, end_after
 from tasks.step import EX_TEMPFAIL
 
 HELD = "TORCHELASTIC_USE_AGENT_STORE"  # torch's own name: "True" where the launcher holds the store, not process 0
 SPOKEN = "luthier/spoken"  # in the store: the process that said why the training ends
-HERE = "luthier/here"  # the machines that have come, by number
 PATIENCE_S = 10.0  # for a process that could not go on: to notice by itself, then to obey SIGTERM
 LOOK_S = 0.05
-MEET_S = 600.0  # from the first machine's start to the last one's: a cluster may have to make room
-ANSWER = timedelta(seconds=30)  # of the store, on another machine
 
 Processes = list[subprocess.Popen[bytes]]
 
@@ -56,8 +52,9 @@ def launch(processes: int, module: str, arguments: Sequence[str], here: Node = N
     Raises:
         TrainingError: none could say why: one was killed.
         OutageError: another machine does not come, or is gone.
+        ParamsError: the machines do not run as many processes.
     """
-    store = _store(here)
+    store = meet(here, processes)
     started: Processes = []
     with _signals() as asked:
         try:
@@ -94,60 +91,6 @@ def _spoken(store: TCPStore) -> bool:
         return bool(store.check([SPOKEN]))
     except (OSError, RuntimeError):  # the machine that held the store is gone
         return False
-
-
-def _store(here: Node) -> TCPStore:
-    """Where the processes meet; where several machines share the training, once all of them are there.
-
-    Raises:
-        OutageError: they do not come.
-    """
-    deadline = time.monotonic() + MEET_S
-    if here.first:
-        listening = socket.create_server(("127.0.0.1", 0)) if here.size == 1 else _open(here.port)
-        port = listening.getsockname()[1]
-        store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
-    else:
-        _reach(here, deadline)
-        store = TCPStore(here.address, here.port, is_master=False, timeout=ANSWER)
-    if here.size > 1:
-        store.set(f"{HERE}/{here.rank}", "")
-        _meet(store, here, deadline)
-    return store
-
-
-def _open(port: int) -> socket.socket:
-    """Listen on every address of this machine, IPv6 and IPv4."""
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", port))
-
-
-def _reach(here: Node, deadline: float) -> None:
-    """Wait until the first machine listens. Its name may be unknown before."""
-    while True:
-        try:
-            socket.create_connection((here.address, here.port), timeout=5).close()
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise OutageError(
-                    f"the first of the {here.size} machines of this training, {here.address}:{here.port}, did not "
-                    f"answer for {MEET_S:.0f} s ({error}): see what it said, and docs/launchers.md."
-                ) from None
-            time.sleep(1)
-        else:
-            return
-
-
-def _meet(store: TCPStore, here: Node, deadline: float) -> None:
-    """Wait until every machine is there."""
-    while lacking := [rank for rank in range(here.size) if not store.check([f"{HERE}/{rank}"])]:
-        if time.monotonic() > deadline:
-            raise OutageError(
-                f"{len(lacking)} of the {here.size} machines of this training did not come within {MEET_S:.0f} s: the "
-                f"first of them is number {lacking[0]}."
-            )
-        time.sleep(LOOK_S)
 
 
 def _place(rank: int, size: int, store: TCPStore, here: Node) -> dict[str, str]:
