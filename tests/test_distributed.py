@@ -5,6 +5,7 @@ Run as a module, this file is what the processes do: every case, in one launch.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -394,6 +395,23 @@ def test_when_a_machine_is_lost_the_others_end_with_75_and_no_process_stays(two:
     (sentence,) = other.sentences
     assert "finetune: another of the 2 machines of this training is gone" in sentence
     assert not psutil.wait_procs(workers[0] + workers[1], 30)[1]
+
+
+@pytest.mark.long
+@pytest.mark.nightly
+def test_machines_of_which_one_alone_has_a_checkpoint_are_told_how_to_begin_again(two: list[Training]) -> None:
+    nodes = begun(two, "broken")
+    until(lambda: bool(nodes[0].saved()) or any(node.process.poll() is not None for node in nodes))
+    workers = [worker for node in nodes for worker in node.workers()]
+    for node in nodes:
+        node.process.kill()
+    assert workers and not psutil.wait_procs(workers, 30)[1]
+    nodes = begun(two, "broken")
+    assert sorted(node.ended(90) for node in nodes) == [1, 75]
+    (sentence,) = (sentence for node in nodes for sentence in node.sentences if "the same checkpoint" in sentence)
+    assert "with a disk each, remove .luthier/training on all and begin again" in sentence
+    shutil.rmtree(two[0].folder / ".luthier/training")
+    assert [node.ended() for node in begun(two, "broken")] == [0, 0]
 
 
 @pytest.mark.long

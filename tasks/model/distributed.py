@@ -30,6 +30,7 @@ from tasks.step import EX_TEMPFAIL
 Sharding = Literal["none", "full"]
 T = TypeVar("T")
 MEET = timedelta(minutes=10)  # from the start of the first process to that of the last, on other machines
+SHARE_A_DISK = "run it in one checkout on a disk that they share"
 ANSWER = timedelta(hours=1)  # the first process encodes, looks through and saves while the others wait
 
 
@@ -60,21 +61,18 @@ class World:
         """Whether one of the processes says yes."""
         return self.sum(float(asked))[0] > 0
 
-    def require_same(self, value: float, what: str) -> None:
+    def require_same(self, value: float, what: str, advice: str = SHARE_A_DISK) -> None:
         """Refuse to go on where the processes do not have the same value.
 
         Raises:
-            TrainingError: naming `what`.
+            TrainingError: naming `what`, with the advice for several machines.
         """
         if self.size == 1:
             return
         ends = torch.tensor([value, -value], dtype=torch.float64, device=self.device)
         distributed.all_reduce(ends, distributed.ReduceOp.MAX)
         if ends[0] != -ends[1]:
-            raise TrainingError(
-                f"the processes of this training do not have the same {what}: on several machines, run it in one "
-                "checkout on a disk that they share."
-            )
+            raise TrainingError(f"the processes of this training do not have the same {what}: on several machines, {advice}.")
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """Let the first process do it, then the first of each other machine, whose disk may be its own, then all."""

@@ -22,6 +22,7 @@ from tasks.model.setup import Setup, batches, mean_loss, steps_of, update
 from tasks.params import Section
 
 Log = Callable[[dict[str, float], int], None]
+BEGIN_AGAIN = "with a disk each, remove .luthier/training on all and begin again, or run it in one checkout that they share"
 
 
 class Care(Section):
@@ -105,7 +106,7 @@ class Training:
             put_moments(setup.model, self.optimizer, found.tensors["optimizer"])
             for row in found.log:
                 self.log({key: value for key, value in row.items() if key != "step"}, row["step"])
-        setup.world.require_same(self.state.step, "checkpoint")
+        setup.world.require_same(self.state.step, "checkpoint", BEGIN_AGAIN)
         self.saved = self.state.step
 
     def log(self, values: dict[str, float], step: int) -> None:
