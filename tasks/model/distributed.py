@@ -72,7 +72,9 @@ class World:
         ends = torch.tensor([value, -value], dtype=torch.float64, device=self.device)
         distributed.all_reduce(ends, distributed.ReduceOp.MAX)
         if ends[0] != -ends[1]:
-            raise TrainingError(f"the processes of this training do not have the same {what}: on several machines, {advice}.")
+            raise TrainingError(
+                f"the processes of this training do not have the same {what}: on several machines, {advice}."
+            )
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """Let the first process do it, then the first of each other machine, whose disk may be its own, then all."""

@@ -22,7 +22,7 @@ from tasks.model.setup import Setup, batches, mean_loss, steps_of, update
 from tasks.params import Section
 
 Log = Callable[[dict[str, float], int], None]
-BEGIN_AGAIN = "with a disk each, remove .luthier/training on all and begin again, or run it in one checkout that they share"
+BEGIN_AGAIN = "with a disk each, remove .luthier/training on all and begin again, or share one checkout"
 
 
 class Care(Section):
