@@ -56,10 +56,11 @@ def by_worker(root: Path, *command: str) -> str:
 
 
 def seen(there: Stack, run: str) -> dict[str, Any]:
-    """What people and machines know of a run."""
+    """What people and machines know of a run, once it has ended."""
+    states = there.ended(run)
     versions = [{key: one[key] for key in ("name", "version", "run_id", "source", "tags")} for one in there.versions()]
     steps = {one["run_id"]: there.steps(one["run_id"], "loss") for one in versions}
-    return {"versions": versions, "steps": steps, "outputs": there.lock(run), "states": there.ended(run)}
+    return {"versions": versions, "steps": steps, "outputs": there.lock(run), "states": states}
 
 
 def test_a_restored_stack_has_every_version_whole_and_goes_on(tmp_path: Path) -> None:
