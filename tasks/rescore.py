@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.candidate import Candidate
-from tasks.chain.cache import cache_of, object_of
+from tasks.chain.cache import cache_of, object_of, way_back
 from tasks.chain.record import key_of
 from tasks.data.files import Row, link_or_copy, read_json, read_rows, sha256_of, write_rows
 from tasks.data.sealed import require_sealed, seal
@@ -96,11 +96,11 @@ def _made(challenger: Candidate, key: str, into: Path) -> Path:
     for name, row in link["files"].items():
         source, target = object_of(cache, row["md5"]), made / name
         if not source.is_file() or sha256_of(source) != row["sha256"]:
-            run = challenger.version.tags.get("luthier.run", "none").removeprefix("runs/")
-            how = "bring it with 'dvc fetch'" if run == "none" else f"bring it with 'luthier runs take {run}'"
+            how = way_back(link["path"], challenger.version.tags.get("luthier.run", "none"))
             raise TrackingError(
                 f"the champion has to be scored anew on the challenger's test split, and {link['path']} of "
-                f"{challenger.version.uri} is neither here nor whole in DVC's cache: {how}, then this again."
+                f"{challenger.version.uri} is neither here nor whole in DVC's cache: '{how}' brings it, then this "
+                "again."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(source, target)

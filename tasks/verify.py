@@ -57,7 +57,8 @@ def verify(version: Version, root: Path = Path()) -> None:
         served = _served(version, manifest, Path(folder), hashing, report)
         if evidence is not None and manifest is not None:
             chain = read_json(evidence / RECORD)
-            _cached(chain, manifest["files"], root, hashing, report)
+            run = version.tags.get("luthier.run", "none")
+            _cached(chain, manifest["files"], root, hashing, report, run)
             _together(version, chain, manifest, evidence, report)
             if served:
                 report.say_each(links.served_faults(chain, *served), SERVED, "the weights of the chain")
@@ -129,7 +130,9 @@ def _served(version: Version, evidence: Row | None, into: Path, hashing: Hashing
     return (manifest["files"], base["files"] if base else None) if whole else None
 
 
-def _cached(chain: Row, evidence: Mapping[str, Any], root: Path, hashing: Hashing, report: Findings) -> None:
+def _cached(
+    chain: Row, evidence: Mapping[str, Any], root: Path, hashing: Hashing, report: Findings, run: str
+) -> None:
     """Every file of every output, in DVC's cache; of those that DVC does not keep, in the checkout."""
     if "dvc.lock" in chain["locks"]:
         try:
@@ -143,10 +146,10 @@ def _cached(chain: Row, evidence: Mapping[str, Any], root: Path, hashing: Hashin
         inside, objects = [], root
         report.head("This checkout, for it was made without DVC")
     beside = [link for link in chain["links"] if link not in inside and Path(link["path"]).name not in evidence]
-    claims = [claim for link in inside for claim in cache.claims(link, objects)]
+    claims = [claim for link in inside for claim in cache.claims(link, objects, run)]
     claims += [claim for link in beside for claim in cache.workspace_claims(link, root)]
     report.say_checked(hashing.check(claims))
-    lists = [(word_of(link), told) for link in inside if (told := cache.list_fault(link, objects))]
+    lists = [(word_of(link), told) for link in inside if (told := cache.list_fault(link, objects, run))]
     if inside:
         report.say_each(lists, "lists of folders", "each names the files of its folder")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from tasks.chain.git import git
 from tasks.errors import LineageError, LineageOutageError, LuthierError, OutageError
 from tasks.runs import home
 from tasks.runs.asked import slug_of
-from tests.workspaces import commit, step, write
+from tests.workspaces import call, commit, step, write
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = "d/manual__2026-11-26T17:24:00+00:00"
@@ -53,6 +54,25 @@ def test_a_run_is_listed_taken_and_removed(root: Path) -> None:
     assert home.runs(root) == []
     assert not known.worktree.exists()
     assert "No run yet" in luthier("runs")
+
+
+def test_results_that_another_machine_made_are_taken_out_of_dvc_s_remote(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote, other, (known,) = tmp_path / "remote", tmp_path / "other", home.runs(root)
+    home.take(root, known)
+    call(root, "dvc", "remote", "add", "--local", "--default", "there", str(remote))
+    call(root, "dvc", "push", "--quiet")
+    call(root, "git", "clone", "--quiet", str(root), str(other))
+    call(other, "git", "fetch", "--quiet", "origin", "refs/heads/runs/*:refs/heads/runs/*")
+    monkeypatch.chdir(other)
+    with pytest.raises(LuthierError, match=r"not in DVC's cache here, and there is no remote .*: data/.* Take it on"):
+        home.take(other, known)
+    call(other, "dvc", "remote", "add", "--local", "--default", "there", str(remote))
+    home.take(other, known)
+    assert (other / "data/valid.csv").exists()
+    shutil.rmtree(remote)  # what is here needs no remote
+    home.take(other, known)
 
 
 def test_changes_that_nobody_committed_are_not_taken_over(root: Path) -> None:

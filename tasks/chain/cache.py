@@ -41,8 +41,13 @@ def object_of(cache: Path, md5: str) -> Path:
     return cache / md5[:2] / md5[2:]
 
 
-def claims(link: Link, cache: Path) -> list[Claim]:
-    """What has to stand in the cache for a link, file by file."""
+def way_back(path: str, run: str = "none") -> str:
+    """The command that brings an output back into the cache; a run of the scheduler has a dvc.lock of its own."""
+    return f"dvc fetch {path}" if run == "none" else f"luthier runs take {run.removeprefix('runs/')}"
+
+
+def claims(link: Link, cache: Path, run: str = "none") -> list[Claim]:
+    """What has to stand in the cache for a link, file by file; `run`: the branch that made it, if one did."""
     found = []
     for name, row in link["files"].items():
         place = f"{SHOWN}/{row['md5'][:2]}/{row['md5'][2:]}"
@@ -53,13 +58,13 @@ def claims(link: Link, cache: Path) -> list[Claim]:
                 path=object_of(cache, row["md5"]),
                 sha256=row["sha256"],
                 bytes=row["bytes"],
-                missing=f"is not there: 'dvc fetch {link['path']}' brings it back from DVC's remote",
+                missing=f"is not there: '{way_back(link['path'], run)}' brings it back from DVC's remote",
             )
         )
     return found
 
 
-def list_fault(link: Link, cache: Path) -> str:
+def list_fault(link: Link, cache: Path, run: str = "none") -> str:
     """What is wrong with the object that lists a folder's files; nothing where it holds, or the link is one file."""
     md5 = link["md5"]
     if not md5.endswith(".dir"):
@@ -67,7 +72,7 @@ def list_fault(link: Link, cache: Path) -> str:
     listed = object_of(cache, md5)
     what = f"DVC's list of {link['path']} ({SHOWN}/{md5[:2]}/{md5[2:]})"
     if not listed.is_file():
-        return f"{what} is not there: 'dvc fetch {link['path']}' brings it back from DVC's remote"
+        return f"{what} is not there: '{way_back(link['path'], run)}' brings it back from DVC's remote"
     same = hashlib.md5(listed.read_bytes(), usedforsecurity=False).hexdigest() == md5.removesuffix(".dir")
     return "" if same else f"{what} has other bytes"
 

@@ -5,6 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from tasks.chain.git import asked, git
 from tasks.data import files
 from tasks.data.files import staged
@@ -69,7 +71,7 @@ def take(root: Path, run: Known) -> None:
     """Bring a run's parameters and results into the checkout: params.yaml, dvc.lock and what it made.
 
     Raises:
-        LuthierError: the checkout's params.yaml has changes of its own, or DVC cannot check the results out.
+        LuthierError: the checkout's params.yaml has changes of its own, or DVC cannot bring the results.
     """
     branch, inside = f"{BRANCHES}/{run.slug}", asked(root, "rev-parse", "--show-prefix")
     texts = {name: asked(root, "show", f"{tip(root, branch)}:{inside}{name}") + "\n" for name in KEPT}
@@ -85,12 +87,31 @@ def take(root: Path, run: Known) -> None:
         if not (root / name).exists() or (root / name).read_text().strip() != text.strip():
             with staged(root / name) as partial:
                 partial.write_text(text)
+    _bring(root, run.slug)
+
+
+def _bring(root: Path, slug: str) -> None:
+    """What dvc.lock names, out of DVC's cache or, where there is one, its remote: another machine may have made it."""
+    shared = bool(_dvc(root, "config", "core.remote").stdout.strip())
     # What is not done yet is not there either. Without --quiet, which hides why it failed.
-    command = [sys.executable, "-m", "dvc", "checkout", "--allow-missing"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = _dvc(root, "pull" if shared else "checkout", "--allow-missing")
     if done.returncode:
         said = " ".join(line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if "ERROR" in line)
-        raise LuthierError(f"DVC cannot bring the results of {run.slug} here: {said} 'dvc checkout' tries again.")
+        raise LuthierError(f"DVC cannot bring the results of {slug} here: {said} 'dvc checkout' tries again.")
+    stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"].values()
+    outs = [out["path"] for stage in stages for out in stage.get("outs", [])]
+    if lacking := [path for path in outs if not (root / path).exists()]:
+        where = "nor in its remote" if shared else "and there is no remote ('dvc remote add --default')"
+        raise LuthierError(
+            f"dvc.lock is that of {slug}, and {len(lacking)} of its {len(outs)} results are not in DVC's cache here, "
+            f"{where}: {', '.join(lacking[:3])}{' ...' if lacking[3:] else ''}. Take it on the machine that did it."
+        )
+
+
+def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )  # fmt: skip
 
 
 def remove(root: Path, run: Known) -> None:
