@@ -64,8 +64,9 @@ def test_results_that_another_machine_made_are_taken_out_of_dvc_s_remote(
     call(root, "dvc", "remote", "add", "--local", "--default", "there", str(remote))
     call(root, "dvc", "push", "--quiet")
     call(root, "git", "clone", "--quiet", str(root), str(other))
-    call(other, "git", "fetch", "--quiet", "origin", "refs/heads/runs/*:refs/heads/runs/*")
     monkeypatch.chdir(other)
+    monkeypatch.setenv("LUTHIER_GIT_REMOTE", "origin")
+    known = home.found(other, known.slug)
     with pytest.raises(LuthierError, match=r"not in DVC's cache here, and there is no remote .*: data/.* Take it on"):
         home.take(other, known)
     call(other, "dvc", "remote", "add", "--local", "--default", "there", str(remote))

@@ -11,6 +11,7 @@ from tasks.chain.git import asked, git
 from tasks.data import files
 from tasks.data.files import staged
 from tasks.errors import LuthierError
+from tasks.runs import shared
 from tasks.runs.asked import BRANCHES
 from tasks.runs.branch import KEPT, tip
 from tasks.runs.parts import FOLDER as PARTS
@@ -55,10 +56,15 @@ def _known(root: Path, branch: str) -> Known:
 def found(root: Path, name: str) -> Known:
     """The run that a person means by its slug, or by the first or last letters of it.
 
+    One that other machines did is known by its whole slug: its branch comes from the git remote that carries runs.
+
     Raises:
         LuthierError: none or several.
     """
     known = runs(root)
+    if shared.remote() and name not in {one.slug for one in known}:
+        shared.fetch(root, f"{BRANCHES}/{name}")
+        known = runs(root)
     exact = [one for one in known if one.slug == name]
     near = exact or [one for one in known if one.slug.startswith(name) or one.slug.endswith(name)]
     if len(near) == 1:
@@ -92,16 +98,16 @@ def take(root: Path, run: Known) -> None:
 
 def _bring(root: Path, slug: str) -> None:
     """What dvc.lock names, out of DVC's cache or, where there is one, its remote: another machine may have made it."""
-    shared = bool(_dvc(root, "config", "core.remote").stdout.strip())
+    remote = bool(_dvc(root, "config", "core.remote").stdout.strip())
     # What is not done yet is not there either. Without --quiet, which hides why it failed.
-    done = _dvc(root, "pull" if shared else "checkout", "--allow-missing")
+    done = _dvc(root, "pull" if remote else "checkout", "--allow-missing")
     if done.returncode:
         said = " ".join(line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if "ERROR" in line)
         raise LuthierError(f"DVC cannot bring the results of {slug} here: {said} 'dvc checkout' tries again.")
     stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"].values()
     outs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     if lacking := [path for path in outs if not (root / path).exists()]:
-        where = "nor in its remote" if shared else "and there is no remote ('dvc remote add --default')"
+        where = "nor in its remote" if remote else "and there is no remote ('dvc remote add --default')"
         raise LuthierError(
             f"dvc.lock is that of {slug}, and {len(lacking)} of its {len(outs)} results are not in DVC's cache here, "
             f"{where}: {', '.join(lacking[:3])}{' ...' if lacking[3:] else ''}. Take it on the machine that did it."
