@@ -59,10 +59,10 @@ def rebuild(version: Version, root: Path, keep: Path | None) -> str:
         chain = read_json(evidence / RECORD)
         if faults := tag_faults(chain, version.tags, about):
             raise LineageError(f"{version.uri} does not verify: {faults[0][0]}: {faults[0][1]}.")
-        return rebuild_chain(chain, evidence, root, keep)
+        return rebuild_chain(chain, evidence, root, keep, version.tags.get("luthier.run", "none"))
 
 
-def rebuild_chain(chain: Chain, evidence: Path, root: Path, keep: Path | None) -> str:
+def rebuild_chain(chain: Chain, evidence: Path, root: Path, keep: Path | None, run: str = "none") -> str:
     """Make the model of a chain again; as `rebuild`, whose evidence holds params.yaml, dvc.lock and metrics.json."""
     _require_rebuildable(chain, root)
     if keep is not None and keep.exists():
@@ -77,7 +77,7 @@ def rebuild_chain(chain: Chain, evidence: Path, root: Path, keep: Path | None) -
             for name in ("params.yaml", "dvc.lock"):
                 (project / name).write_bytes((evidence / name).read_bytes())
             pin(project / "params.yaml", read_json(evidence / "training_run.json"))
-            remaking = Remaking(chain, project, objects, store)
+            remaking = Remaking(chain, project, objects, store, run)
             remaking.dvc("cache", "dir", "--local", str(objects.parent.parent))
             remaking.dvc("config", "--local", "core.no_scm", "true")  # else it advises to commit what is removed
             if _identical(remaking):

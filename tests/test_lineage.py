@@ -14,6 +14,7 @@ import yaml
 
 from tasks import lineage, register
 from tasks.chain import approval, links
+from tasks.chain.cache import way_back
 from tasks.chain.git import has_commit
 from tasks.chain.hashing import Claim, Hashing
 from tasks.chain.record import chain_of, digests_in, machine
@@ -192,6 +193,11 @@ def test_what_is_gone_is_not_verified_and_says_what_brings_it_back(project: Path
     with pytest.raises(LineageError, match=r"approval: the packet that was shown \(packets/.*is not among the run's"):
         lineage.main(URI, verify=True)
     kept.rename(packet)
+
+
+def test_what_a_run_made_is_brought_back_by_the_run_whose_dvc_lock_names_it() -> None:
+    assert way_back("data/valid") == way_back("data/valid", "none") == "dvc fetch data/valid"
+    assert way_back("data/valid", "runs/manual-1a2b3c") == "luthier runs take manual-1a2b3c"
 
 
 def test_a_tag_that_somebody_changed_is_named() -> None:

@@ -41,6 +41,8 @@ class Remaking:
     """The team's DVC objects."""
     store: Path
     """The folder of an MLflow store of its own."""
+    run: str = "none"
+    """The branch of the run that made it, if one did: what lacks in the cache is brought by its name."""
 
     @property
     def stages(self) -> list[str]:
@@ -54,9 +56,9 @@ class Remaking:
             LineageError: an object is missing, or has other bytes.
         """
         links = [link for link in self.chain["links"] if link["stage"] == stage]
-        faults = [told for link in links if (told := cache.list_fault(link, self.cache))]
+        faults = [told for link in links if (told := cache.list_fault(link, self.cache, self.run))]
         with Hashing() as hashing:
-            claims = [claim for link in links for claim in cache.claims(link, self.cache)]
+            claims = [claim for link in links for claim in cache.claims(link, self.cache, self.run)]
             faults += [one.fault for one in hashing.check(claims) if one.fault]
         if faults:
             raise LineageError(f"the rebuilding starts from what {stage} made, and {faults[0]}.")
