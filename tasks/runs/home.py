@@ -1,7 +1,5 @@
 """Runs as a person sees them: which there are, what each has done, and its results brought into the checkout."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from tasks.errors import LuthierError
 from tasks.runs import shared
 from tasks.runs.asked import BRANCHES
 from tasks.runs.branch import KEPT, tip
+from tasks.runs.calls import dvc
 from tasks.runs.parts import FOLDER as PARTS
 from tasks.runs.place import FOLDER
 
@@ -62,15 +61,19 @@ def found(root: Path, name: str) -> Known:
         LuthierError: none or several.
     """
     known = runs(root)
-    if shared.remote() and name not in {one.slug for one in known}:
+    near = _near(known, name)
+    if not near and shared.remote():
         shared.fetch(root, f"{BRANCHES}/{name}")
-        known = runs(root)
-    exact = [one for one in known if one.slug == name]
-    near = exact or [one for one in known if one.slug.startswith(name) or one.slug.endswith(name)]
+        near = _near(runs(root), name)
     if len(near) == 1:
         return near[0]
     which = ", ".join(one.slug for one in (near or known)[:5]) or "none yet"
     raise LuthierError(f"{'several runs are' if near else 'no run is'} called '{name}': {which}.")
+
+
+def _near(known: list[Known], name: str) -> list[Known]:
+    exact = [one for one in known if one.slug == name]
+    return exact or [one for one in known if one.slug.startswith(name) or one.slug.endswith(name)]
 
 
 def take(root: Path, run: Known) -> None:
@@ -78,6 +81,7 @@ def take(root: Path, run: Known) -> None:
 
     Raises:
         LuthierError: the checkout's params.yaml has changes of its own, or DVC cannot bring the results.
+        OutageError: its remote does not answer.
     """
     branch, inside = f"{BRANCHES}/{run.slug}", asked(root, "rev-parse", "--show-prefix")
     texts = {name: asked(root, "show", f"{tip(root, branch)}:{inside}{name}") + "\n" for name in KEPT}
@@ -98,12 +102,8 @@ def take(root: Path, run: Known) -> None:
 
 def _bring(root: Path, slug: str) -> None:
     """What dvc.lock names, out of DVC's cache or, where there is one, its remote: another machine may have made it."""
-    remote = bool(_dvc(root, "config", "core.remote").stdout.strip())
-    # What is not done yet is not there either. Without --quiet, which hides why it failed.
-    done = _dvc(root, "pull" if remote else "checkout", "--allow-missing")
-    if done.returncode:
-        said = " ".join(line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if "ERROR" in line)
-        raise LuthierError(f"DVC cannot bring the results of {slug} here: {said} 'dvc checkout' tries again.")
+    remote = bool(dvc(root, "config", "core.remote").strip())
+    dvc(root, "pull" if remote else "checkout", "--allow-missing")  # what is not done yet is not there either
     stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"].values()
     outs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     if lacking := [path for path in outs if not (root / path).exists()]:
@@ -112,12 +112,6 @@ def _bring(root: Path, slug: str) -> None:
             f"dvc.lock is that of {slug}, and {len(lacking)} of its {len(outs)} results are not in DVC's cache here, "
             f"{where}: {', '.join(lacking[:3])}{' ...' if lacking[3:] else ''}. Take it on the machine that did it."
         )
-
-
-def _dvc(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
-    )  # fmt: skip
 
 
 def remove(root: Path, run: Known) -> None:
